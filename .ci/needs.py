@@ -1,0 +1,48 @@
+"""Which tests this machine can run: `@pytest.mark.needs("engine")` and its like.
+
+A test whose need is missing is skipped in one line that says what is missing; with
+REQUIRE_CLUSTER=1 it fails instead, so that a gate cannot pass by skipping.
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+
+import pytest
+
+
+def _answers(*command: str) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    try:
+        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+@functools.cache
+def missing(need: str) -> str | None:
+    """What is missing for `need`, in words, or None when it is there."""
+    match need:
+        case "engine":
+            there, what = _answers("docker", "version"), "a Docker engine that answers"
+        case "cluster":
+            there = _answers("kubectl", "--request-timeout=10s", "get", "--raw", "/readyz")
+            what = "a Kubernetes cluster in the current kube context"
+        case tool:
+            there, what = shutil.which(tool) is not None, f"{tool} on the PATH"
+    return None if there else what
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*what): engine, cluster, or a tool's name")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for need in marker.args:
+            if what := missing(need):
+                if os.environ.get("REQUIRE_CLUSTER") == "1":
+                    pytest.fail(f"REQUIRE_CLUSTER=1, and there is no {what}", pytrace=False)
+                pytest.skip(f"needs {what}")

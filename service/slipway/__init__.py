@@ -1,0 +1,39 @@
+"""Slipway: a compact Flask service with everything that production needs around it."""
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from slipway import api, cache, commands, converters, database, limits, problems, tasks
+from slipway.settings import Settings, load_settings
+from slipway.telemetry import metrics, tracing
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The service as a WSGI application, of `settings` or, without any, of the environment.
+
+    Raises SettingsError when the environment is wrong.
+    """
+    settings = settings or load_settings()
+    app = Flask(__name__)
+    app.config.from_mapping(
+        SETTINGS=settings,
+        SECRET_KEY=settings.secret_key.get_secret_value(),
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+    )
+    app.logger.setLevel(settings.log_level)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
+
+    if hops := settings.forwarded_hops:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+
+    tracing.init_app(app)
+    metrics.init_app(app)
+    database.init_app(app)
+    cache.init_app(app)
+    limits.init_app(app)
+    tasks.init_app(app)
+    converters.init_app(app)
+    api.register(problems.init_app(app))
+    commands.init_app(app)
+    return app

@@ -1,0 +1,10 @@
+"""The JSON endpoints, one module a resource."""
+
+from flask_smorest import Api
+
+from slipway.api import root, tasks, users
+
+
+def register(api: Api) -> None:
+    for resource in (root, users, tasks):
+        api.register_blueprint(resource.blueprint)

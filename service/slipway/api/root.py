@@ -1,0 +1,59 @@
+"""What the service is, and endpoints that show how it behaves: fast, slow, dear."""
+
+import asyncio
+from importlib.metadata import version
+from typing import Any
+
+from flask import current_app, url_for
+
+from slipway.cache import cache
+from slipway.database import now
+from slipway.validation import Blueprint
+
+SLOW_SECONDS = 2
+EXPENSIVE_SECONDS = 60
+VERSION = version("slipway")
+
+blueprint = Blueprint("root", __name__, description="The service itself")
+
+
+@blueprint.get("/")
+def index() -> dict[str, Any]:
+    """Where to go from here."""
+    return {
+        "name": "slipway",
+        "version": VERSION,
+        "links": {
+            "users": url_for("users.list_users"),
+            "ping": url_for("root.ping"),
+            "version": url_for("root.show_version"),
+        },
+    }
+
+
+@blueprint.get("/ping")
+def ping() -> dict[str, str]:
+    """The shortest answer there is."""
+    return {"ping": "pong"}
+
+
+@blueprint.get("/slow")
+async def slow() -> dict[str, int]:
+    """An answer that takes two seconds of waiting: its thread is held, nothing else."""
+    await asyncio.sleep(SLOW_SECONDS)
+    return {"slept_seconds": SLOW_SECONDS}
+
+
+@blueprint.get("/expensive")
+@cache.cached(timeout=EXPENSIVE_SECONDS)
+def expensive() -> dict[str, Any]:
+    """An answer that takes the processor, made once a minute and kept."""
+    primes = sum(all(n % d for d in range(2, int(n**0.5) + 1)) for n in range(2, 20_000))
+    return {"primes_below_20000": primes, "computed_at": now().isoformat()}
+
+
+@blueprint.get("/version")
+def show_version() -> dict[str, str]:
+    """Which release this is."""
+    settings = current_app.config["SETTINGS"]
+    return {"name": "slipway", "version": VERSION, "commit": settings.commit}

@@ -1,0 +1,33 @@
+"""How Alembic reaches the database: through the application."""
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import text
+
+from slipway.database import db
+
+# Any number, the same for every migration of this service: PostgreSQL's key of the lock below.
+LOCK = 7_547_926
+
+
+def run() -> None:
+    engine = current_app.extensions["migrate"].db.engine
+    postgresql = engine.dialect.name == "postgresql"
+    with engine.connect() as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=db.metadata,
+            render_as_batch=not postgresql,
+            compare_server_default=True,
+        )
+        with context.begin_transaction():
+            if postgresql:
+                # A long change is no mistake here; two migrations at once run one after another.
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+                connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+            context.run_migrations()
+
+
+run()

@@ -1,0 +1,120 @@
+"""Every error as a problem document (RFC 9457), with its true status and the request's trace id.
+
+What a client cannot mend is logged with the trace id and told without its insides.
+"""
+
+import json
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import redis.exceptions
+import sqlalchemy.exc
+from flask import Flask, Response, current_app
+from flask_smorest import Api
+from kombu.exceptions import OperationalError as BrokerError
+from marshmallow import Schema, fields
+from werkzeug.exceptions import HTTPException
+
+from slipway.telemetry.tracing import trace_id
+
+# When a dependency is away, ask again after so many seconds.
+RETRY_AFTER = 2
+
+
+class ProblemSchema(Schema):
+    """The shape of every error."""
+
+    type = fields.String(metadata={"example": "about:blank"})
+    title = fields.String(metadata={"example": "Not Found"})
+    status = fields.Integer(metadata={"example": 404})
+    detail = fields.String()
+    trace_id = fields.String()
+    errors = fields.List(
+        fields.Dict(keys=fields.String(), values=fields.String()),
+        metadata={"description": "Every wrong field: where it stands, its name, and the reason"},
+    )
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """An answer of `status` whose body is a problem document; `more` are extension members."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "trace_id": trace_id(),
+        **more,
+    }
+    response = Response(json.dumps(body) + "\n", status, content_type="application/problem+json")
+    response.headers.update(headers or {})
+    return response
+
+
+def _flat(messages: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """marshmallow's nested messages as pairs of a path and a text."""
+    if isinstance(messages, dict):
+        for key, value in messages.items():
+            yield from _flat(value, (*path, str(key)))
+    elif isinstance(messages, list):
+        for value in messages:
+            yield from _flat(value, path)
+    else:
+        yield path, str(messages)
+
+
+class ProblemApi(Api):
+    """flask-smorest whose errors are problem documents."""
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def handle_http_exception(self, error: HTTPException) -> Any:
+        if error.code is None or error.code < 400:
+            return error
+        data = getattr(error, "data", None) or {}
+        more = {}
+        if messages := data.get("messages"):
+            more["errors"] = [
+                {"in": path[0], "field": ".".join(path[1:]), "detail": text}
+                for path, text in _flat(messages)
+            ]
+        detail = data.get("message") or error.description or ""
+        if more and not data.get("message"):
+            detail = "The request has fields that are wrong: see errors."
+        response = problem(error.code, detail, **more)
+        # Allow, Retry-After and their like, which only the exception knows.
+        for name, value in [*error.get_headers(), *(data.get("headers") or {}).items()]:
+            if name.lower() != "content-type":
+                response.headers[name] = value
+        return response
+
+
+def _away(error: Exception) -> Response:
+    """A dependency that is away is a 503: the client may come again."""
+    current_app.logger.error("a dependency is away: %s [trace_id=%s]", error, trace_id())
+    return problem(
+        503,
+        "Something that this request needs does not answer; try again soon.",
+        headers={"Retry-After": str(RETRY_AFTER)},
+    )
+
+
+def init_app(app: Flask) -> ProblemApi:
+    """Answer every error of `app` with a problem document; gives what blueprints register with."""
+    app.config.update(API_TITLE="Slipway", API_VERSION="v1", OPENAPI_VERSION="3.1.0")
+    for kind in (
+        sqlalchemy.exc.OperationalError,
+        sqlalchemy.exc.InterfaceError,
+        sqlalchemy.exc.TimeoutError,
+        BrokerError,
+        redis.exceptions.ConnectionError,
+        redis.exceptions.TimeoutError,
+    ):
+        app.register_error_handler(kind, _away)
+    return ProblemApi(app)

@@ -1,0 +1,87 @@
+"""The service on each database, as its tests meet it."""
+
+import os
+import secrets
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# The multiprocess metrics of production need their directory before anything imports them.
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="slipway-test-metrics-")
+
+import psycopg
+import pytest
+import yaml
+from answers import MIGRATE, settings
+from flask import Flask
+from flask.testing import FlaskClient
+
+from slipway import create_app
+from slipway.database import db
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server's URL, without the database's name."""
+    values = yaml.safe_load((ROOT / "helm/slipway/values.yaml").read_text())["postgresql"]["image"]
+    name, password = f"slipway-test-{secrets.token_hex(4)}", secrets.token_hex(16)
+    run = ["docker", "run", "-d", "--rm", "--name", name, "-p", "127.0.0.1::5432"]
+    run += ["-e", f"POSTGRES_PASSWORD={password}", "--tmpfs", "/var/lib/postgresql"]
+    image = f"{values['repository']}:{values['tag']}"
+    subprocess.run([*run, image], check=True, capture_output=True)
+    try:
+        port = subprocess.check_output(["docker", "port", name, "5432"], text=True).split(":")[-1]
+        url = f"postgresql://postgres:{password}@127.0.0.1:{port.strip()}/"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(url + "postgres", connect_timeout=2).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                break
+        yield url
+    finally:
+        subprocess.run(["docker", "rm", "-f", "-v", name], check=True, capture_output=True)
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> Iterator[str]:
+    """The URL of a new, empty PostgreSQL database."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres + "postgres", autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        yield postgres + name
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("engine"))])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new, empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/slipway.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def app(database_url: str) -> Iterator[Flask]:
+    """The service with its schema, on each database."""
+    app = create_app(settings(database_url=database_url))
+    result = app.test_cli_runner().invoke(args=MIGRATE)
+    assert result.exit_code == 0, result.output
+    yield app
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()

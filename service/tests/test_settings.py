@@ -1,0 +1,81 @@
+"""A wrong environment is named before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from slipway.settings import Settings, SettingsError, load_settings
+
+GOOD = {"SECRET_KEY": "k" * 32, "DATABASE_URL": "postgresql://me:pw@db/slipway"}
+
+
+@pytest.fixture(autouse=True)
+def _empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        for variable in (name.upper(), f"{name.upper()}_FILE"):
+            monkeypatch.delenv(variable, raising=False)
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def test_production_is_the_default_and_starts_with_its_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = load(monkeypatch, **GOOD)
+    assert settings.environment == "production"
+    assert settings.database_url.get_secret_value() == "postgresql+psycopg://me:pw@db/slipway"
+
+
+def test_development_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, ENVIRONMENT="development").web_concurrency == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "named", "reason"),
+    [
+        ({"SECRET_KEY": ""}, "SECRET_KEY", "production needs one"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY", "too short"),
+        ({"DATABASE_URL": ""}, "DATABASE_URL", "production needs one"),
+        ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL", "postgresql://"),
+        ({"REDIS_URL": "http://x"}, "REDIS_URL", "redis://"),
+        ({"SMTP_URL": "mail"}, "SMTP_URL", "smtp://"),
+        ({"WEB_CONCURRENCY": "many"}, "WEB_CONCURRENCY", "integer"),
+        ({"WEB_THREADS": "0"}, "WEB_THREADS", "greater than or equal to 1"),
+        ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL", "DEBUG"),
+        ({"BIND": "nowhere"}, "BIND", "pattern"),
+        ({"OPS_PORT": "70000"}, "OPS_PORT", "65535"),
+        ({"ENVIRONMENT": "prod"}, "ENVIRONMENT", "production"),
+        ({"SECRET_KEY_FILE": "/nowhere"}, "SECRET_KEY", "both set"),
+        ({"REDIS_URL_FILE": "/nowhere"}, "REDIS_URL_FILE", "cannot read /nowhere"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: str, reason: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, **{**GOOD, **environment})
+    assert any(line.startswith(named) and reason in line for line in str(caught.value).splitlines())
+
+
+def test_all_wrong_settings_are_named_at_once_and_no_value_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, **GOOD, DATABASE_URL_FILE="", REDIS_URL="s3cret", WEB_THREADS="s3cret")
+    assert {line.split(":")[0] for line in str(caught.value).splitlines()} == {
+        "REDIS_URL",
+        "WEB_THREADS",
+    }
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("f" * 40 + "\n")
+    settings = load(monkeypatch, DATABASE_URL=GOOD["DATABASE_URL"], SECRET_KEY_FILE=str(file))
+    assert settings.secret_key.get_secret_value() == "f" * 40
+    assert "f" * 40 not in repr(settings)
