@@ -91,6 +91,6 @@ def paginate(
     link = None
     if more:
         cursor = encode(sort, [getattr(items[-1], column.key) for column in columns])
-        arguments = {**request.args.to_dict(), "cursor": cursor}
+        arguments: dict[str, Any] = {**request.args.to_dict(), "cursor": cursor}
         link = url_for(str(request.endpoint), **arguments)
     return Page(items, link)

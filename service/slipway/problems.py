@@ -78,7 +78,7 @@ class ProblemApi(Api):
         if error.code is None or error.code < 400:
             return error
         data = getattr(error, "data", None) or {}
-        more = {}
+        more: dict[str, Any] = {}
         if messages := data.get("messages"):
             more["errors"] = [
                 {"in": path[0], "field": ".".join(path[1:]), "detail": text}

@@ -9,6 +9,7 @@ from pathlib import Path
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -37,3 +38,11 @@ def is_newer(revision: str | None) -> bool:
 def serves(revision: str | None) -> bool:
     """Whether this code can run on a schema of `revision`."""
     return revision == head() or is_newer(revision)
+
+
+def is_served_by(engine: Engine) -> bool:
+    """Whether the database answers with a schema that this code can run on."""
+    try:
+        return serves(current(engine))
+    except SQLAlchemyError:
+        return False

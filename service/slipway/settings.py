@@ -64,18 +64,18 @@ class Settings(BaseSettings):
     commit: str = "unknown"
 
     # Processes and threads that take requests; each thread may hold a database connection.
-    web_concurrency: int = Field(1, ge=1, le=64)
-    web_threads: int = Field(8, ge=1, le=256)
+    web_concurrency: int = Field(default=1, ge=1, le=64)
+    web_threads: int = Field(default=8, ge=1, le=256)
     # host:port, [v6]:port or unix:/path.
-    bind: str = Field("127.0.0.1:8000", pattern=r"^(unix:/.+|.+:\d{1,5})$")
+    bind: str = Field(default="127.0.0.1:8000", pattern=r"^(unix:/.+|.+:\d{1,5})$")
     # Probes and metrics: never behind the public proxy.
     ops_host: str = "127.0.0.1"
-    ops_port: int = Field(8001, ge=0, le=65535)
+    ops_port: int = Field(default=8001, ge=0, le=65535)
     # Proxies whose X-Forwarded-* are believed: those that we run ourselves.
-    forwarded_hops: int = Field(0, ge=0, le=3)
-    max_body_bytes: int = Field(1_048_576, ge=1024, le=1_073_741_824)
+    forwarded_hops: int = Field(default=0, ge=0, le=3)
+    max_body_bytes: int = Field(default=1_048_576, ge=1024, le=1_073_741_824)
     # How long gunicorn lets requests finish when it is told to stop, seconds.
-    graceful_seconds: int = Field(30, ge=1, le=600)
+    graceful_seconds: int = Field(default=30, ge=1, le=600)
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -20,7 +20,7 @@ SMTP_TIMEOUT = 10
 RESULT_SECONDS = 24 * 3600
 
 
-@shared_task
+@shared_task  # type: ignore[untyped-decorator]
 def send_greeting(user_id: int) -> str:
     """Send the user a mail that greets them; a user who is gone gets none."""
     user = db.session.get(User, user_id)

@@ -21,5 +21,5 @@ def init_app(app: Flask) -> None:
 def exposition() -> bytes:
     """The metrics of all processes of this server, in Prometheus' text format."""
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)

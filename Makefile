@@ -1,0 +1,61 @@
+# `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+venv := service/.venv
+bin := $(venv)/bin
+release := PYTHONPATH=helm $(PYTHON) -m deploy
+sync = cd service && UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 .venv/bin/uv sync --quiet --locked
+
+run: $(venv)/.runtime  ## Serve on http://127.0.0.1:8000 with an embedded database
+	@cd service; export ENVIRONMENT=development PATH="$$PWD/.venv/bin:$$PATH"; flask --app slipway migrate; \
+	if [ -t 0 ]; then set -m; fi; gunicorn; echo "slipway has ended"  # a job of its own: Ctrl-C ends it, not make
+
+image:  ## Build the image slipway:latest
+	@$(release) image
+
+deploy:  ## Build the image and release it to the current kube context
+	@$(release) deploy
+
+undeploy:  ## Take the release away; data volumes stay unless PURGE=1
+	@$(release) undeploy
+
+test: $(venv)/.dev  ## Lint, and test all that can run on this machine
+	@.ci/test
+
+lint: $(venv)/.dev  ## Check formats, types and styles
+	@.ci/lint
+
+format: $(venv)/.dev  ## Write every file in its format
+	@$(bin)/ruff format --quiet && $(bin)/ruff check --quiet --fix && $(bin)/shfmt --write $$($(bin)/shfmt --find .ci)
+
+bench: $(venv)/.dev image  ## Compare throughput and latency with a bare Flask, and write the ratios
+	@$(bin)/python loadtests/bench.py slipway:latest
+
+clean:  ## Remove the environment and what tools leave behind
+	@rm -rf $(venv) .*_cache service/.*_cache
+
+help:
+	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@echo; echo '  Settings of image, deploy and undeploy: PYTHONPATH=helm python3 -m deploy --help'
+
+.PHONY: run image deploy undeploy test lint format bench clean help
+
+$(bin)/uv: service/requirements-uv.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(f"make: Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 ..." if v < (3, 11) else 0)'
+	@echo "making $(venv)"
+	@$(PYTHON) -m venv $(venv)
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+# What tests have installed stays when only the service runs.
+$(venv)/.runtime: $(bin)/uv service/pyproject.toml service/uv.lock
+	@$(sync) --inexact
+	@touch $@
+
+$(venv)/.dev: $(bin)/uv service/pyproject.toml service/uv.lock
+	@$(sync) --group dev
+	@touch $@ $(venv)/.runtime

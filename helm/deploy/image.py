@@ -1,0 +1,104 @@
+"""The service's image: built, named by its content, and brought to where the cluster finds it."""
+
+import shlex
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from .context import Context
+from .shell import Failure, attempt, need, run, say, setting, show
+
+ROOT = Path(__file__).parents[2]
+SERVICE = ROOT / "service"
+NAME = "slipway"
+BUILT = f"{NAME}:latest"
+
+
+@dataclass(frozen=True)
+class Image:
+    repository: str
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+def check_engine() -> None:
+    need("docker")
+    if attempt("docker", "version", "--format={{.Server.Version}}") is None:
+        raise Failure("the Docker engine does not answer. Is it running? docker version")
+
+
+def build_args() -> list[str]:
+    """What the image says about its source: the last commit that changed the service."""
+    with (SERVICE / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    git = ("git", "-C", str(SERVICE))
+    log = (attempt(*git, "log", "-1", "--format=%H %ct", "--", ".") or "").split()
+    commit, time = log if log else ("unknown", "0")
+    if log and attempt(*git, "status", "--porcelain", "--", "."):
+        commit += "-dirty"
+    facts = {"VERSION": version, "COMMIT": commit, "SOURCE_DATE_EPOCH": time}
+    return [f"--build-arg={name}={value}" for name, value in facts.items()]
+
+
+def build() -> None:
+    """Build `slipway:latest`. `BUILD_ARGS` are further arguments of `docker buildx build`."""
+    check_engine()
+    if attempt("docker", "buildx", "version") is None:
+        raise Failure(
+            "docker has no buildx plugin, which builds the image. "
+            "Install docker-buildx (Debian) or docker-buildx-plugin (Docker's packages)"
+        )
+    say(f"building the image {BUILT}")
+    show(
+        *("docker", "buildx", "build", "--load", "--provenance=false", f"--tag={BUILT}"),
+        *build_args(),
+        *shlex.split(setting("BUILD_ARGS")),
+        str(SERVICE),
+        what="building the image",
+    )
+
+
+def by_content(source: str) -> Image:
+    """The image under a tag made of its id.
+
+    The id is a hash over all that is in the image: the tag changes, and pods roll, when the image
+    did, and never else. A commit that leaves the service alone changes nothing.
+    """
+    ident = attempt("docker", "image", "inspect", "--format={{.Id}}", source)
+    if ident is None:
+        raise Failure(f"there is no image {source!r} in the Docker engine. Build it: make image")
+    image = Image(setting("IMAGE_REPOSITORY", NAME), ident.strip().removeprefix("sha256:")[:12])
+    run("docker", "tag", source, str(image), what="naming the image by its content")
+    return image
+
+
+def hand_over_command(context: Context, image: Image) -> list[str]:
+    """How the cluster gets the image."""
+    if load := setting("IMAGE_LOAD"):
+        return [*shlex.split(load), str(image)]
+    if setting("IMAGE_REPOSITORY"):
+        return ["docker", "push", "--quiet", str(image)]
+    commands = {
+        "kind": ["kind", "load", "docker-image", str(image), "--name", context.cluster],
+        "minikube": ["minikube", "--profile", context.cluster, "image", "load", str(image)],
+        "k3d": ["k3d", "image", "import", str(image), "--cluster", context.cluster],
+    }
+    if context.tool not in commands:
+        raise Failure(
+            f"context {context.name!r} is not of kind, minikube or k3d, so the image needs a way: "
+            "IMAGE_REPOSITORY=registry/name pushes it, IMAGE_LOAD='command' hands its name over"
+        )
+    return commands[context.tool]
+
+
+def hand_over(context: Context, image: Image) -> None:
+    command = hand_over_command(context, image)
+    need(command[0])
+    say(f"handing over {image}: {shlex.join(command)}")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()[-500:]
+        raise Failure(f"handing over the image with `{shlex.join(command)}` failed: {said}")

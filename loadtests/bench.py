@@ -1,0 +1,434 @@
+"""Requests per second and p99 of the service, beside a bare Flask served by `gunicorn -w 4`.
+
+Everything runs from one image, in one run: the servers on the first core, PostgreSQL and `wrk` on
+the last, and rounds of all contenders alternate, so that a disturbance meets them alike.
+Writes bench.json, and the table in README.md that quotes it. Linux, with a Docker engine and wrk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+RESULT = HERE / "bench.json"
+
+ROUNDS = 5
+SECONDS = 4
+CONNECTIONS = 16
+PROCESSES = 4
+LIMIT = 100
+PAGE = 10_000
+REPEATS = 100
+
+SERVER_CORE = "0"
+OTHER_CORE = str((os.cpu_count() or 1) - 1)
+
+HELLO = """
+from flask import Flask
+app = Flask(__name__)
+@app.get("/")
+def hello():
+    return "Hello, World!"
+"""
+
+ROWS = 1_000_000
+FILL = """
+INSERT INTO users (name, email, created_at, updated_at)
+  SELECT 'Name ' || i::bigint * 7919 % 1000003, 'user' || i || '@example.org', now(), now()
+  FROM generate_series(1, 1000000) AS i;
+VACUUM ANALYZE users;
+"""
+
+# Run inside the image: the cursor after a row, made as the service makes it.
+CURSOR = """
+from slipway import create_app, paging
+with create_app().app_context():
+    print(paging.encode({sort!r}, {row!r}))
+"""
+
+
+class BenchError(Exception):
+    """What was tried, what was seen, what to do: one line."""
+
+
+# ── wrk ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a round of wrk saw."""
+
+    requests_per_second: float
+    p99_ms: float
+
+
+UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+
+
+def parse_wrk(report: str) -> Measure:
+    """Raises BenchError when a request failed: the rest of the numbers then says nothing."""
+    for failure in re.findall(r"Non-2xx or 3xx responses: .*|Socket errors: .*", report):
+        raise BenchError(f"wrk: {failure}")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", report)
+    slow = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s|m) *$", report, re.MULTILINE)
+    if not rate or not slow or float(rate[1]) == 0:
+        raise BenchError(f"wrk: not a report: {report!r}")
+    return Measure(float(rate[1]), round(float(slow[1]) * UNITS[slow[2]], 3))
+
+
+def wrk(url: str, seconds: int) -> str:
+    command = ["taskset", "-c", OTHER_CORE, "wrk", "--latency", "--threads", "1"]
+    command += [
+        "--connections",
+        str(CONNECTIONS),
+        "--duration",
+        f"{seconds}s",
+        "--timeout",
+        "10s",
+        url,
+    ]
+    return run(command)
+
+
+# ── Containers ───────────────────────────────────────────────────────────────────────────────────
+
+
+def run(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        seen = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise BenchError(f"{' '.join(command[:3])}: {seen[0] if seen else done.returncode}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def container(
+    role: str, image: str, options: Sequence[str], command: Sequence[str], core: str = SERVER_CORE
+) -> Iterator[str]:
+    """A container `slipway-bench-ROLE`, gone with its volumes at the end, however that comes."""
+    name = f"slipway-bench-{role}"
+    remove = ["docker", "rm", "--force", "--volumes", name]
+    subprocess.run(remove, capture_output=True, check=False)
+    try:
+        start = ["docker", "run", "--detach", "--name", name, "--cpuset-cpus", core]
+        run([*start, *options, image, *command])
+        yield name
+    finally:
+        subprocess.run(remove, capture_output=True, check=False)
+
+
+@dataclass(frozen=True)
+class Database:
+    name: str
+    url: str
+
+    def sql(self, text: str) -> str:
+        psql = ["psql", "-qAt", "-v", "ON_ERROR_STOP=1", "-U", "slipway", "-d", "slipway"]
+        # Each statement by itself: VACUUM takes no transaction.
+        statements = [part for one in text.split(";") if one.strip() for part in ("-c", one)]
+        return run(["docker", "exec", self.name, *psql, *statements])
+
+
+@contextmanager
+def database(image: str) -> Iterator[Database]:
+    """PostgreSQL on the engine's bridge, where this machine alone reaches it."""
+    password = secrets.token_hex(16)
+    options = ["--env", "POSTGRES_USER=slipway", "--env", f"POSTGRES_PASSWORD={password}"]
+    with container("postgres", image, options, [], core=OTHER_CORE) as name:
+        address = run(
+            [
+                "docker",
+                "inspect",
+                "-f",
+                "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
+                name,
+            ]
+        )
+        until_it_listens(name, address, 5432)
+        yield Database(name, f"postgresql://slipway:{password}@{address}:5432/slipway")
+
+
+def gunicorn_options(url: str, bind: str, hops: int) -> list[str]:
+    settings = {
+        "DATABASE_URL": url,
+        "SECRET_KEY": secrets.token_hex(32),
+        "BIND": bind,
+        "OPS_HOST": "127.0.0.1",
+        "OPS_PORT": str(free_port()),
+        "WEB_CONCURRENCY": str(PROCESSES),
+        "FORWARDED_HOPS": str(hops),
+    }
+    options = ["--network", "host"]
+    for name, value in settings.items():
+        options += ["--env", f"{name}={value}"]
+    return options
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def until_it_listens(name: str, host: str, port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise BenchError(f"{name}: does not listen; see what it says: docker logs {name}")
+
+
+def until_it_answers(name: str, port: int) -> None:
+    until_it_listens(name, "127.0.0.1", port)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/")
+    status = connection.getresponse().status
+    connection.close()
+    if status != 200:
+        raise BenchError(f"{name}: GET / is {status}; see what it says: docker logs {name}")
+
+
+def nginx_on(port: int) -> str:
+    """The configuration as it is, but for who may connect."""
+    conf = (ROOT / "nginx/nginx.conf").read_text()
+    conf = conf.replace("listen 8080;", f"listen 127.0.0.1:{port};")
+    return conf.replace("listen 8081;", f"listen 127.0.0.1:{free_port()};")
+
+
+@contextmanager
+def contenders(image: str, nginx_image: str, url: str, shared: Path) -> Iterator[dict[str, str]]:
+    """Each server's base URL, all on the first core."""
+    ports = {role: free_port() for role in ("hello", "gunicorn", "nginx")}
+    (shared / "hello.py").write_text(HELLO)
+    (shared / "nginx.conf").write_text(nginx_on(ports["nginx"]))
+    (shared / "run").mkdir()
+    (shared / "run").chmod(0o777)
+    shared.chmod(0o755)
+    mount = ["--volume", f"{shared}:/bench:ro"]
+    socket_volume = ["--volume", f"{shared / 'run'}:/run/slipway"]
+    # Elsewhere than in /app, where the service's own gunicorn.conf.py would be found.
+    hello = ["gunicorn", "--workers", str(PROCESSES), "--bind", f"127.0.0.1:{ports['hello']}"]
+    hello += ["--no-control-socket", "hello:app"]
+    hello_options = ["--network", "host", "--workdir", "/bench", *mount]
+    by_tcp = gunicorn_options(url, f"127.0.0.1:{ports['gunicorn']}", hops=0)
+    by_socket = gunicorn_options(url, "unix:/run/slipway/gunicorn.sock", hops=1) + socket_volume
+    # The group owns gunicorn's socket.
+    nginx_options = ["--network", "host", "--user", "101:10001", *mount, *socket_volume]
+    nginx = ["nginx", "-e", "stderr", "-c", "/bench/nginx.conf"]
+    with (
+        container("hello", image, hello_options, hello) as hello_name,
+        container("gunicorn", image, by_tcp, []) as gunicorn_name,
+        container("behind-nginx", image, by_socket, []),
+        container("nginx", nginx_image, [*nginx_options, "--entrypoint", ""], nginx) as nginx_name,
+    ):
+        for name, role in (
+            (hello_name, "hello"),
+            (gunicorn_name, "gunicorn"),
+            (nginx_name, "nginx"),
+        ):
+            until_it_listens(name, "127.0.0.1", ports[role])
+        yield {role: f"http://127.0.0.1:{port}" for role, port in ports.items()}
+
+
+# ── What is measured ─────────────────────────────────────────────────────────────────────────────
+
+
+def spread(values: Sequence[float], digits: int = 1) -> dict[str, float]:
+    return {
+        "min": round(min(values), digits),
+        "median": round(statistics.median(values), digits),
+        "max": round(max(values), digits),
+    }
+
+
+def throughput(base: dict[str, str]) -> dict[str, Any]:
+    """Each contender against the bare Flask of the same round."""
+    urls = {
+        "bare Flask, `gunicorn -w 4`": base["hello"] + "/",
+        "`/` by gunicorn": base["gunicorn"] + "/",
+        "`/` by nginx": base["nginx"] + "/",
+        "list of 20 by gunicorn": base["gunicorn"] + "/api/users?limit=20",
+        "list of 20 by nginx": base["nginx"] + "/api/users?limit=20",
+    }
+    # Not counted: the last workers may still be loading.
+    for url in urls.values():
+        wrk(url, 2)
+    rounds = []
+    for number in range(1, ROUNDS + 1):
+        rounds.append({name: parse_wrk(wrk(url, SECONDS)) for name, url in urls.items()})
+        seen = ", ".join(f"{m.requests_per_second:.0f}/s" for m in rounds[-1].values())
+        print(f"bench: round {number} of {ROUNDS}: {seen}", flush=True)
+    bare = next(iter(urls))
+    return {
+        name: {
+            "requests_per_second": spread([r[name].requests_per_second for r in rounds]),
+            "p99_ms": spread([r[name].p99_ms for r in rounds]),
+            "ratio": spread(
+                [r[name].requests_per_second / r[bare].requests_per_second for r in rounds], 2
+            ),
+        }
+        for name in urls
+    }
+
+
+def keyset(db: Database, gunicorn: str, url: str) -> dict[str, Any]:
+    """The first page against the ten-thousandth, by the cursor of the row before it."""
+    result: dict[str, Any] = {"rows": ROWS, "limit": LIMIT, "page": PAGE}
+    for sort, columns in (("id", "id"), ("name", "name, id")):
+        order = f"FROM users ORDER BY {columns} LIMIT 1 OFFSET"
+        row = json.loads(
+            db.sql(f"SELECT json_build_array({columns}) {order} {(PAGE - 1) * LIMIT - 1}")
+        )
+        expected = int(db.sql(f"SELECT id {order} {(PAGE - 1) * LIMIT}"))
+        script = CURSOR.format(sort=sort, row=row)
+        cursor = run(["docker", "exec", gunicorn, "python", "-c", script]).splitlines()[-1]
+        first = f"/api/users?sort={sort}&limit={LIMIT}"
+        times = alternate(url, first, f"{first}&cursor={cursor}", expected)
+        result[f"by {sort}"] = times
+        print(f"bench: page {PAGE:,} by {sort}: {times['ratio']} times page 1", flush=True)
+    return result
+
+
+def alternate(url: str, first: str, later: str, expected: int) -> dict[str, Any]:
+    """Milliseconds of both pages, asked for in turn over one connection."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+    times: dict[str, list[float]] = {first: [], later: []}
+    for _ in range(REPEATS + 5):
+        for path, measured in times.items():
+            started = time.perf_counter()
+            connection.request("GET", path)
+            body = connection.getresponse().read()
+            measured.append((time.perf_counter() - started) * 1000)
+            items = json.loads(body)["items"]
+            if len(items) != LIMIT or (path == later and items[0]["id"] != expected):
+                raise BenchError(f"{path}: not the page that was asked for: {body[:200]!r}")
+    connection.close()
+    # Without the first few, which open connections and fill caches.
+    page_1, page_n = (measured[5:] for measured in times.values())
+    return {
+        "page_1_ms": spread(page_1, 2),
+        "page_10000_ms": spread(page_n, 2),
+        "ratio": round(statistics.median(page_n) / statistics.median(page_1), 2),
+    }
+
+
+# ── What is written ──────────────────────────────────────────────────────────────────────────────
+
+
+def table(result: dict[str, Any]) -> str:
+    """The block that README.md quotes."""
+    lines = ["| | requests/s | p99, ms | ratio |", "|---|---|---|---|"]
+    for name, seen in result["throughput"].items():
+        cells = [cell(seen[key]) for key in ("requests_per_second", "p99_ms", "ratio")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    pages, on = result["keyset"], result["machine"]
+    ratios = ", ".join(f"{pages[f'by {sort}']['ratio']} (by {sort})" for sort in ("id", "name"))
+    lines += [
+        "",
+        f"Median (least to most) of {result['rounds']} rounds on {on['date']}; the servers on one",
+        f"core of {on['cpu']}. {result['connections']} connections, {pages['rows']:,} rows.",
+        f"Page {pages['page']:,} of {pages['limit']} rows each costs {ratios} times page 1.",
+    ]
+    return "\n".join(lines)
+
+
+def cell(seen: dict[str, float]) -> str:
+    return f"{seen['median']:,g} ({seen['min']:,g} to {seen['max']:,g})"
+
+
+def quote(readme: str, block: str) -> str:
+    """`readme` with what stands between the markers replaced."""
+    marked = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
+    if not marked.search(readme):
+        raise BenchError("README.md has no <!-- bench --> … <!-- /bench --> to fill")
+    return marked.sub(lambda match: f"{match[1]}{block}\n{match[2]}", readme)
+
+
+def machine() -> dict[str, str]:
+    cpu = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return {
+        "date": date.today().isoformat(),  # noqa: DTZ011
+        "cpu": f"{os.cpu_count()} x {cpu[1] if cpu else os.uname().machine}",
+    }
+
+
+# ── The command ──────────────────────────────────────────────────────────────────────────────────
+
+
+def images() -> tuple[str, str]:
+    """nginx and PostgreSQL as the chart's values name them."""
+    values = yaml.safe_load((ROOT / "helm/slipway/values.yaml").read_text())
+    pair = (values["nginx"]["image"], values["postgresql"]["image"])
+    nginx, postgresql = (f"{image['repository']}:{image['tag']}" for image in pair)
+    return nginx, postgresql
+
+
+def bench(image: str) -> dict[str, Any]:
+    nginx_image, postgres_image = images()
+    with tempfile.TemporaryDirectory() as shared, database(postgres_image) as db:
+        options = gunicorn_options(db.url, "127.0.0.1:0", hops=0)
+        migrate = ["flask", "--app", "slipway", "migrate"]
+        run(["docker", "run", "--rm", "--name", "slipway-bench-migrate", *options, image, *migrate])
+        print(f"bench: filling {ROWS:,} rows", flush=True)
+        db.sql(FILL)
+        with contenders(image, nginx_image, db.url, Path(shared)) as base:
+            return {
+                "machine": machine(),
+                "rounds": ROUNDS,
+                "seconds": SECONDS,
+                "connections": CONNECTIONS,
+                "processes": PROCESSES,
+                "throughput": throughput(base),
+                "keyset": keyset(db, "slipway-bench-gunicorn", base["gunicorn"]),
+            }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the service beside a bare Flask.")
+    parser.add_argument("image", help="the service's image, such as slipway:latest")
+    image = parser.parse_args().image
+    # What a closed terminal sends ends like Ctrl-C: containers are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        for tool, package in (("docker", "docker"), ("wrk", "wrk"), ("taskset", "util-linux")):
+            if not shutil.which(tool):
+                raise BenchError(f"{tool} is not installed: apt-get install {package}")
+        result = bench(image)
+        RESULT.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        block = table(result)
+        print(block)
+        readme = ROOT / "README.md"
+        readme.write_text(quote(readme.read_text() if readme.exists() else "", block))
+    except BenchError as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
