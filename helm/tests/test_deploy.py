@@ -6,7 +6,6 @@ minikube and k3d, which bring machines of their own.
 
 import http.server
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -471,23 +470,3 @@ def test_the_environment_names_the_release(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("RELEASE", "other")
     found = release.from_environment()
     assert (found.name, found.namespace, len(found.values)) == ("other", "slipway", 2)
-
-
-@pytest.mark.needs("make")
-def test_make_alone_lists_every_target() -> None:
-    environment = {key: value for key, value in os.environ.items() if key != "MAKEFLAGS"}
-    done = subprocess.run(
-        ["make"], cwd=HELM.parent, env=environment, capture_output=True, text=True, check=True
-    )
-    for target in (
-        "run",
-        "image",
-        "deploy",
-        "undeploy",
-        "test",
-        "lint",
-        "format",
-        "bench",
-        "clean",
-    ):
-        assert f"  make {target} " in done.stdout
