@@ -208,7 +208,7 @@ def test_the_pages_together_are_the_list_in_order(
         link = page["next"]
     expected = sorted(walked, key=lambda u: (u[order], u["id"]), reverse=sign == "-")
     assert walked == expected
-    assert len({u["id"] for u in walked}) == 25
+    assert len(walked) == len({u["id"] for u in walked}) == 25
     assert pages == 3
 
 
