@@ -13,7 +13,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory
 
 from prometheus_client import multiprocess  # noqa: E402
 
-from slipway import ops  # noqa: E402
+from slipway import one_piece, ops  # noqa: E402
 from slipway.settings import SettingsError, load_settings  # noqa: E402
 
 
@@ -34,6 +34,8 @@ except OSError as error:
     _give_up(
         f"OPS_PORT: cannot listen on {settings.ops_host}:{settings.ops_port}: {error.strerror}"
     )
+
+one_piece.install()
 
 wsgi_app = "slipway:create_app()"
 bind = settings.bind

@@ -229,6 +229,18 @@ def test_killed_gunicorn_workers_lose_no_read(release: Release, told: list[str])
     assert_none_failed("gunicorn's workers killed", load, told)
 
 
+def test_a_gunicorn_that_ends_loses_no_request(release: Release, told: list[str]) -> None:
+    """The kubelet starts it again; meanwhile nginx lets requests wait."""
+    pod = release.pods()[0]
+    end = "import os, signal; os.kill(1, signal.SIGTERM)"
+    restarted = "--for=jsonpath={.status.initContainerStatuses[0].restartCount}=1"
+    with Load(HTTP_PORT) as load:
+        release.kubectl("exec", pod, "--container=gunicorn", "--", "python", "-c", end)
+        release.kubectl("wait", restarted, f"pod/{pod}", "--timeout=60s")
+        release.settled()
+    assert_none_failed("gunicorn ended", load, told)
+
+
 def test_a_failed_upgrade_says_why_and_the_former_release_serves_on(
     release: Release, told: list[str]
 ) -> None:

@@ -175,6 +175,18 @@ def test_metrics_count_every_request_over_all_processes(tmp_path: Path, sqlite_u
         assert len(counted) == 2
 
 
+def test_an_answer_leaves_in_one_piece(tmp_path: Path, sqlite_url: str) -> None:
+    with serving(tmp_path, sqlite_url) as server:
+        for path, body in (("/ping", b'{"ping":"pong"}\n'), ("/nowhere", b"}\n")):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+                connection.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+                first = connection.recv(65536)
+                assert b"\r\n\r\n" in first
+                assert first.endswith(body), first
+                connection.sendall(b"HEAD %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+                assert connection.recv(65536).endswith(b"\r\n\r\n")
+
+
 def test_a_killed_worker_is_replaced_and_the_port_stays(tmp_path: Path, sqlite_url: str) -> None:
     with serving(tmp_path, sqlite_url) as server:
         (worker,) = server.children()
