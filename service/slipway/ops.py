@@ -34,11 +34,10 @@ class Operations:
 
     def __init__(self, app: Flask) -> None:
         settings: Settings = app.config["SETTINGS"]
+        with app.app_context():
+            url = database.db.engine.url
         # Not the pool of the requests: a full one is no reason to be taken out of service.
-        self._engine = create_engine(
-            app.config["SQLALCHEMY_DATABASE_URI"],
-            **database.engine_options(settings, pool_size=1),
-        )
+        self.engine = create_engine(url, **database.engine_options(settings, pool_size=1))
         self._pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {
             "/livez": self._alive,
             "/startupz": self._alive,
@@ -60,7 +59,7 @@ class Operations:
     def _ready(self) -> tuple[int, str, bytes]:
         """What requests cannot be served without: the database, with a schema that fits."""
         try:
-            revision = schema.current(self._engine)
+            revision = schema.current(self.engine)
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             missing = {"database": f"does not answer: {reason}"}

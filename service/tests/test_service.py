@@ -11,7 +11,9 @@ from flask.testing import FlaskClient
 
 from slipway import create_app
 from slipway.cache import cache
+from slipway.database import db
 from slipway.limits import limiter
+from slipway.ops import Operations
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -90,6 +92,12 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_come_again() -> None
     answer = app.test_client().get("/api/users")
     assert "secret" not in str(problem(answer, 503))
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_readiness_asks_the_database_that_requests_use() -> None:
+    app = create_app(settings(database_url="sqlite:///relative.db"))
+    with app.app_context():
+        assert Operations(app).engine.url == db.engine.url
 
 
 def test_an_unforeseen_error_is_a_500_without_its_insides(app: Flask, client: FlaskClient) -> None:
