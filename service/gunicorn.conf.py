@@ -13,7 +13,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory
 
 from prometheus_client import multiprocess  # noqa: E402
 
-from slipway import one_piece, ops  # noqa: E402
+from slipway import ops, wire  # noqa: E402
 from slipway.settings import SettingsError, load_settings  # noqa: E402
 
 
@@ -35,7 +35,7 @@ except OSError as error:
         f"OPS_PORT: cannot listen on {settings.ops_host}:{settings.ops_port}: {error.strerror}"
     )
 
-one_piece.install()
+wire.install()
 
 wsgi_app = "slipway:create_app()"
 bind = settings.bind
@@ -48,6 +48,9 @@ keepalive = 75
 # Heartbeats in memory: a slow disk must not look like a dead worker.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
+# As much as nginx lets through.
+limit_request_line = 8190
+limit_request_field_size = 32_768
 # The socket is shared with nginx, which runs as another user of the same group.
 umask = 0o007
 # Addresses from the one proxy in front; which of its headers count is settled by FORWARDED_HOPS.

@@ -187,6 +187,32 @@ def test_an_answer_leaves_in_one_piece(tmp_path: Path, sqlite_url: str) -> None:
                 assert connection.recv(65536).endswith(b"\r\n\r\n")
 
 
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: a\x01b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+    ],
+    ids=["nonsense", "control character", "negative length", "long line", "large header"],
+)
+def test_what_is_no_http_is_refused_with_a_problem(
+    tmp_path: Path, sqlite_url: str, raw: bytes, status: int
+) -> None:
+    with serving(tmp_path, sqlite_url) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.sendall(raw)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            document = json.loads(answer.read())
+        assert answer.status == document["status"] == status
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert document["trace_id"] == answer.headers["X-Trace-Id"]
+        assert server.get("/ping")[0] == 200
+
+
 def test_a_killed_worker_is_replaced_and_the_port_stays(tmp_path: Path, sqlite_url: str) -> None:
     with serving(tmp_path, sqlite_url) as server:
         (worker,) = server.children()

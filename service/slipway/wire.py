@@ -1,11 +1,11 @@
-"""Gunicorn's answers in one piece: header and body leave in a single write.
+"""What gunicorn itself puts on the wire: whole answers, and refusals as problem documents."""
 
-Gunicorn writes them one after the other. A worker that is killed in between has begun an answer
-that nobody can finish or, once nginx has passed the header on, ask another worker for.
-"""
-
+import json
+import secrets
+from http import HTTPStatus
 from typing import Any
 
+from gunicorn import util
 from gunicorn.http import wsgi
 
 
@@ -20,7 +20,11 @@ class _Kept:
 
 
 class Response(wsgi.Response):  # type: ignore[misc]
-    """Holds the header back until the body's first bytes, or the end, go with it."""
+    """Sends header and body in one piece: the header waits for the body's first bytes, or the end.
+
+    Gunicorn writes one after the other. A worker that is killed in between has begun an answer
+    that nobody can finish or, once nginx has passed the header on, ask another worker for.
+    """
 
     sock: Any
     _header = b""
@@ -59,6 +63,28 @@ class Response(wsgi.Response):  # type: ignore[misc]
             self.sock.sendall(header)
 
 
+def refuse(socket: Any, status: int, reason: str, message: str) -> None:
+    """Answer a request that is no HTTP, which never reaches the application."""
+    trace_id = secrets.token_hex(16)
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": message or reason,
+        "trace_id": trace_id,
+    }
+    body = json.dumps(document) + "\n"
+    header = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        "Connection: close\r\n"
+        "Content-Type: application/problem+json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"X-Trace-Id: {trace_id}\r\n\r\n"
+    )
+    util.write_nonblock(socket, (header + body).encode())
+
+
 def install() -> None:
-    """Make gunicorn's WSGI workers answer so."""
+    """Make gunicorn's WSGI workers answer so; it has no setting for either."""
     wsgi.Response = Response
+    util.write_error = refuse
