@@ -200,7 +200,14 @@ def until_it_listens(name: str, host: str, port: int) -> None:
             time.sleep(0.1)
         else:
             return
-    raise BenchError(f"{name}: does not listen; see what it says: docker logs {name}")
+    raise BenchError(
+        f"{name}: does not listen on {host}:{port}; its last words: {last_words(name)}"
+    )
+
+
+def last_words(name: str) -> str:
+    said = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=False)
+    return ((said.stdout + said.stderr).strip().splitlines() or ["none"])[-1]
 
 
 def until_it_answers(name: str, port: int) -> None:
@@ -210,7 +217,7 @@ def until_it_answers(name: str, port: int) -> None:
     status = connection.getresponse().status
     connection.close()
     if status != 200:
-        raise BenchError(f"{name}: GET / is {status}; see what it says: docker logs {name}")
+        raise BenchError(f"{name}: GET / is {status}; its last words: {last_words(name)}")
 
 
 def nginx_on(port: int) -> str:
