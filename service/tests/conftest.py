@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # The multiprocess metrics of production need their directory before anything imports them.
@@ -24,18 +25,28 @@ from slipway.database import db
 ROOT = Path(__file__).parents[2]
 
 
+@contextmanager
+def container(service: str, port: int, *options: str) -> Iterator[int]:
+    """The port on this machine of a server from the image that the chart takes for `service`."""
+    image = yaml.safe_load((ROOT / "helm/slipway/values.yaml").read_text())[service]["image"]
+    name = f"slipway-test-{secrets.token_hex(4)}"
+    run = ["docker", "run", "-d", "--rm", "--name", name, "-p", f"127.0.0.1::{port}", *options]
+    run += [f"{image['repository']}:{image['tag']}"]
+    subprocess.run(run, check=True, capture_output=True)
+    try:
+        published = subprocess.check_output(["docker", "port", name, str(port)], text=True)
+        yield int(published.rsplit(":", 1)[1])
+    finally:
+        subprocess.run(["docker", "rm", "-f", "-v", name], check=True, capture_output=True)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """A PostgreSQL server's URL, without the database's name."""
-    values = yaml.safe_load((ROOT / "helm/slipway/values.yaml").read_text())["postgresql"]["image"]
-    name, password = f"slipway-test-{secrets.token_hex(4)}", secrets.token_hex(16)
-    run = ["docker", "run", "-d", "--rm", "--name", name, "-p", "127.0.0.1::5432"]
-    run += ["-e", f"POSTGRES_PASSWORD={password}", "--tmpfs", "/var/lib/postgresql"]
-    image = f"{values['repository']}:{values['tag']}"
-    subprocess.run([*run, image], check=True, capture_output=True)
-    try:
-        port = subprocess.check_output(["docker", "port", name, "5432"], text=True).split(":")[-1]
-        url = f"postgresql://postgres:{password}@127.0.0.1:{port.strip()}/"
+    password = secrets.token_hex(16)
+    options = ["-e", f"POSTGRES_PASSWORD={password}", "--tmpfs", "/var/lib/postgresql"]
+    with container("postgresql", 5432, *options) as port:
+        url = f"postgresql://postgres:{password}@127.0.0.1:{port}/"
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -47,8 +58,13 @@ def postgres() -> Iterator[str]:
             else:
                 break
         yield url
-    finally:
-        subprocess.run(["docker", "rm", "-f", "-v", name], check=True, capture_output=True)
+
+
+@pytest.fixture
+def valkey() -> Iterator[str]:
+    """The URL of a Valkey of the test's own."""
+    with container("valkey", 6379, "--tmpfs", "/data") as port:
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 @pytest.fixture
