@@ -1,5 +1,7 @@
 """What several tests of the service need: its settings, a user, the shape of an error."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from werkzeug.test import TestResponse
@@ -23,3 +25,11 @@ def problem(response: TestResponse, status: int) -> dict[str, Any]:
     assert document["title"]
     assert document["trace_id"] == response.headers["X-Trace-Id"]
     return document
+
+
+def until(condition: Callable[[], bool], what: Callable[[], str], seconds: float = 60) -> None:
+    """Wait for `condition`; when it does not come, fail with `what` was seen instead."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.05)

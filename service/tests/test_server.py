@@ -9,15 +9,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
-from answers import MIGRATE
+from answers import MIGRATE, until
 
 SERVICE = Path(__file__).parents[1]
 
@@ -54,13 +53,6 @@ def free_port() -> int:
         return port
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 30 s: {what}"
-        time.sleep(0.05)
-
-
 @contextmanager
 def serving(tmp_path: Path, database_url: str, **more: str) -> Iterator[Server]:
     server_port, ops_port = free_port(), free_port()
@@ -93,7 +85,7 @@ def serving(tmp_path: Path, database_url: str, **more: str) -> Iterator[Server]:
             return False
 
     try:
-        until(alive, "/livez")
+        until(alive, log.read_text)
         yield server
     finally:
         if process.poll() is None:
@@ -150,7 +142,7 @@ def test_probes_answer_while_every_thread_is_busy(tmp_path: Path, sqlite_url: st
         answers: list[tuple[int, str]] = []
         slow = threading.Thread(target=lambda: answers.append(server.get("/slow")))
         slow.start()
-        until(lambda: server.get("/livez", ops=True)[0] == 200, "an answer")
+        until(lambda: server.get("/livez", ops=True)[0] == 200, server.log.read_text)
         assert slow.is_alive(), "the only thread was not busy: the probe proved nothing"
         slow.join()
         assert answers[0][0] == 200
@@ -217,7 +209,7 @@ def test_a_killed_worker_is_replaced_and_the_port_stays(tmp_path: Path, sqlite_u
     with serving(tmp_path, sqlite_url) as server:
         (worker,) = server.children()
         os.kill(worker, signal.SIGKILL)
-        until(lambda: server.children() not in ([], [worker]), "a new worker")
+        until(lambda: server.children() not in ([], [worker]), server.log.read_text)
         assert server.get("/ping")[0] == 200
         assert server.get("/livez", ops=True)[0] == 200
 

@@ -3,24 +3,15 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from answers import ANN, MIGRATE, settings
+from answers import ANN, MIGRATE, settings, until
 
 from slipway import create_app
 from slipway.database import db
 
 pytestmark = pytest.mark.needs("engine")
-
-
-def until(condition: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
 
 
 def test_a_worker_waits_for_the_schema_and_then_does_what_was_asked(
@@ -41,14 +32,14 @@ def test_a_worker_waits_for_the_schema_and_then_does_what_was_asked(
             [sys.executable, *command], env=environment, stdout=output, stderr=output
         )
     try:
-        until(lambda: "waiting for the database's schema" in log.read_text(), log)
+        until(lambda: "waiting for the database's schema" in log.read_text(), log.read_text)
         assert app.test_cli_runner().invoke(args=MIGRATE).exit_code == 0
         client = app.test_client()
         user = client.post("/api/users", json=ANN).get_json()["id"]
         asked = client.post("/api/tasks/email", json={"user_id": user})
         assert (asked.status_code, asked.get_json()["status"]) == (202, "QUEUED")
         path = asked.headers["Location"]
-        until(lambda: client.get(path).get_json()["status"] == "SUCCESS", log)
+        until(lambda: client.get(path).get_json()["status"] == "SUCCESS", log.read_text)
         assert client.get(path).get_json()["result"] == "not sent: SMTP_URL is not set"
         worker.terminate()
         assert worker.wait(timeout=30) == 0
