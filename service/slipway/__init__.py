@@ -3,7 +3,18 @@
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from slipway import api, cache, commands, converters, database, limits, problems, tasks
+from slipway import (
+    api,
+    cache,
+    commands,
+    conditional,
+    converters,
+    database,
+    limits,
+    problems,
+    tasks,
+    tokens,
+)
 from slipway.settings import Settings, load_settings
 from slipway.telemetry import metrics, tracing
 
@@ -18,6 +29,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.from_mapping(
         SETTINGS=settings,
         SECRET_KEY=settings.secret_key.get_secret_value(),
+        SECRET_KEY_FALLBACKS=[
+            key.get_secret_value() for key in [settings.secret_key_previous] if key
+        ],
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
     )
     app.logger.setLevel(settings.log_level)
@@ -34,6 +48,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     limits.init_app(app)
     tasks.init_app(app)
     converters.init_app(app)
+    conditional.init_app(app)
+    tokens.init_app(app)
     api.register(problems.init_app(app))
     commands.init_app(app)
     return app

@@ -1,5 +1,6 @@
 """Commands for operators: `flask --app slipway …`."""
 
+import sys
 import time
 
 import click
@@ -9,8 +10,10 @@ from flask.cli import with_appcontext
 from flask_migrate import upgrade
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from slipway import schema
+from slipway import accounts, schema
+from slipway.api.users import NewUserSchema
 from slipway.database import db
+from slipway.models import ADMIN
 
 
 def _wait_for_database(seconds: float) -> None:
@@ -48,5 +51,34 @@ def migrate(wait: float) -> None:
     click.echo(f"migrate: {'already at' if before == head else f'from {before} to'} {head}")
 
 
+@click.command("create-admin")
+@click.argument("email")
+@click.option("--name", default="Admin", show_default=True)
+@click.password_option(help="Asked for if not given; `-` reads it from standard input.")
+@with_appcontext
+def create_admin(email: str, name: str, password: str) -> None:
+    """Make an admin of EMAIL; an account that is there already gets the role and the password."""
+    if password == "-":  # noqa: S105
+        password = sys.stdin.readline().rstrip("\r\n")
+    wrong = NewUserSchema().validate({"email": email, "name": name, "password": password})
+    if wrong:
+        reasons = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in wrong.items())
+        raise click.ClickException(f"create-admin: {reasons}")
+    try:
+        user = accounts.by_email(email)
+        if user is None:
+            user = accounts.add(name, email, password=password, role=ADMIN)
+            done = "made"
+        else:
+            user.role, done = ADMIN, "changed"
+            accounts.set_password(user, password)
+        db.session.commit()
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise click.ClickException(f"create-admin: {reason}. Was the schema made?") from None
+    click.echo(f"create-admin: {done} {user.email}, user {user.id}")
+
+
 def init_app(app: Flask) -> None:
+    app.cli.add_command(create_admin)
     app.cli.add_command(migrate)

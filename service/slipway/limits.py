@@ -1,6 +1,6 @@
 """How often a client may ask for what is dear: counted in Valkey, or in the process without one."""
 
-from flask import Flask
+from flask import Flask, current_app
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
@@ -8,6 +8,16 @@ from slipway.cache import TIMEOUT
 from slipway.settings import Settings
 
 limiter = Limiter(key_func=get_remote_address, headers_enabled=True)
+
+
+def login_limit() -> str:
+    settings: Settings = current_app.config["SETTINGS"]
+    return settings.login_limit
+
+
+def signup_limit() -> str:
+    settings: Settings = current_app.config["SETTINGS"]
+    return settings.signup_limit
 
 
 def init_app(app: Flask) -> None:

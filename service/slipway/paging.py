@@ -42,7 +42,10 @@ class Page(Generic[T]):
 
 
 def _serializer() -> URLSafeSerializer:
-    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="cursor")
+    config = current_app.config
+    # The last one signs.
+    keys = [*config["SECRET_KEY_FALLBACKS"], config["SECRET_KEY"]]
+    return URLSafeSerializer(keys, salt="cursor")
 
 
 def encode(sort: str, row: Sequence[Any]) -> str:

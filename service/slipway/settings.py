@@ -13,6 +13,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+# Such as `10 per minute`, as Flask-Limiter reads them.
+LIMIT = r"^[1-9]\d* (per|/) ?(\d+ ?)?(second|minute|hour|day)s?$"
 DEVELOPMENT_SECRET = "development-only-" + "secret" * 4
 
 
@@ -58,8 +60,31 @@ class Settings(BaseSettings):
     # smtp://[user:password@]host[:port]; without one, mails are only logged.
     smtp_url: SecretStr | None = None
     mail_from: str = "slipway@localhost"
-    # Signs paging cursors.
+    # Signs cookies, forms and paging cursors; `…_previous` is accepted, never signed with.
     secret_key: SecretStr = SecretStr(DEVELOPMENT_SECRET)
+    secret_key_previous: SecretStr | None = None
+    # The same for access and refresh tokens.
+    jwt_secret_key: SecretStr = SecretStr(DEVELOPMENT_SECRET)
+    jwt_secret_key_previous: SecretStr | None = None
+    # Origins whose pages may call the API (CORS), separated by commas; none by default.
+    cors_origins: str = ""
+
+    # Who may ask how often: anybody for anything; an address for a login, and for a new account.
+    rate_limit: str = Field(default="600 per minute", pattern=LIMIT)
+    login_limit: str = Field(default="10 per minute", pattern=LIMIT)
+    signup_limit: str = Field(default="20 per hour", pattern=LIMIT)
+
+    # Providers that people may log in with; each is offered once it has an id.
+    oauth_google_client_id: str = ""
+    oauth_google_client_secret: SecretStr = SecretStr("")
+    oauth_github_client_id: str = ""
+    oauth_github_client_secret: SecretStr = SecretStr("")
+    # Any OpenID Connect issuer, found by its discovery document; the label is for its button.
+    oauth_oidc_issuer: str = ""
+    oauth_oidc_client_id: str = ""
+    oauth_oidc_client_secret: SecretStr = SecretStr("")
+    oauth_oidc_label: str = "single sign-on"
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     commit: str = "unknown"
 
@@ -105,11 +130,14 @@ class Settings(BaseSettings):
     def _production_needs_its_own(self) -> Self:
         problems = []
         if self.environment == "production":
-            secret = self.secret_key.get_secret_value()
-            if secret == DEVELOPMENT_SECRET:
-                problems.append("SECRET_KEY: production needs one: openssl rand -hex 32")
-            elif len(secret) < 32:
-                problems.append("SECRET_KEY: too short: production needs 32 characters or more")
+            for name in ("secret_key", "jwt_secret_key"):
+                secret = getattr(self, name).get_secret_value()
+                if secret == DEVELOPMENT_SECRET:
+                    problems.append(f"{name.upper()}: production needs one: openssl rand -hex 32")
+                elif len(secret) < 32:
+                    problems.append(
+                        f"{name.upper()}: too short: production needs 32 characters or more"
+                    )
             if "database_url" not in self.model_fields_set:
                 problems.append("DATABASE_URL: production needs one: postgresql://…")
         if problems:

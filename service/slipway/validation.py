@@ -5,9 +5,11 @@ from typing import Any
 
 from flask import Request
 from flask_smorest import Blueprint as SmorestBlueprint
-from marshmallow import RAISE, ValidationError, fields
+from marshmallow import RAISE, ValidationError, fields, validate
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+PASSWORD_LEAST, PASSWORD_MOST = 12, 128
 
 
 class Text(fields.String):
@@ -18,6 +20,28 @@ class Text(fields.String):
         # Cc: control characters, NUL among them; Cs: halves of a pair, which UTF-8 cannot write.
         if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
             raise ValidationError("Control characters are not allowed.")
+        return text
+
+
+class Password(fields.String):
+    """A password as it was typed: nothing is stripped, nothing is ever sent back.
+
+    A `chosen` one has a length that OWASP's Authentication Cheat Sheet asks for, and no other rule.
+    """
+
+    def __init__(self, *, chosen: bool = False, **kwargs: Any) -> None:
+        least = PASSWORD_LEAST if chosen else None
+        super().__init__(
+            load_only=True,
+            validate=validate.Length(least, PASSWORD_MOST),
+            metadata={"format": "password", **kwargs.pop("metadata", {})},
+            **kwargs,
+        )
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if any(unicodedata.category(character) == "Cs" for character in text):
+            raise ValidationError("Not valid Unicode.")
         return text
 
 

@@ -4,16 +4,33 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from flask import Flask
+from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from slipway import accounts, tokens
+from slipway.database import db
+from slipway.models import USER
 from slipway.settings import Settings
 
 ANN = {"name": "Ann", "email": "Ann@Example.com"}
+PASSWORD = "correct horse battery"
 MIGRATE = ["migrate", "--wait", "0"]
 
 
 def settings(**values: Any) -> Settings:
     return Settings(**{"environment": "development", **values})
+
+
+def signed_in(app: Flask, email: str, role: str = USER) -> FlaskClient:
+    """A client with the access token of a new user of that e-mail and role."""
+    with app.test_request_context():
+        user = accounts.add(email.split("@", maxsplit=1)[0], email, role=role)
+        db.session.commit()
+        token = tokens.first(user)["access_token"]
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    return client
 
 
 def problem(response: TestResponse, status: int) -> dict[str, Any]:

@@ -14,13 +14,16 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="slipway-test-m
 
 import psycopg
 import pytest
+import redis
 import yaml
-from answers import MIGRATE, settings
+from answers import MIGRATE, settings, signed_in
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 
-from slipway import create_app
+from slipway import create_app, passwords
 from slipway.database import db
+from slipway.models import ADMIN
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +63,12 @@ def postgres() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def shared_valkey() -> Iterator[str]:
+    with container("valkey", 6379, "--tmpfs", "/data") as port:
+        yield f"redis://127.0.0.1:{port}/0"
+
+
 @pytest.fixture
 def valkey() -> Iterator[str]:
     """The URL of a Valkey of the test's own."""
@@ -87,9 +96,27 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def app(database_url: str) -> Iterator[Flask]:
-    """The service with its schema, on each database."""
-    app = create_app(settings(database_url=database_url))
+def redis_url(request: pytest.FixtureRequest, database_url: str) -> str | None:
+    """An emptied Valkey beside PostgreSQL, as in production; none beside SQLite."""
+    if database_url.startswith("sqlite"):
+        return None
+    url: str = request.getfixturevalue("shared_valkey")
+    with redis.Redis.from_url(url) as emptied:
+        emptied.flushdb()
+    return url
+
+
+@pytest.fixture(autouse=True)
+def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests make thousands of passwords; how dear a hash is has a test of its own."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(1, 8, 1))
+    passwords._nobodys.cache_clear()
+
+
+@pytest.fixture
+def app(database_url: str, redis_url: str | None) -> Iterator[Flask]:
+    """The service with its schema: embedded, and on PostgreSQL and Valkey."""
+    app = create_app(settings(database_url=database_url, redis_url=redis_url))
     result = app.test_cli_runner().invoke(args=MIGRATE)
     assert result.exit_code == 0, result.output
     yield app
@@ -100,4 +127,17 @@ def app(database_url: str) -> Iterator[Flask]:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
+    """An admin."""
+    return signed_in(app, "admin@example.com", ADMIN)
+
+
+@pytest.fixture
+def member(app: Flask) -> FlaskClient:
+    """Somebody who may only touch what is theirs."""
+    return signed_in(app, "member@example.com")
+
+
+@pytest.fixture
+def anonymous(app: Flask) -> FlaskClient:
+    """Nobody in particular."""
     return app.test_client()

@@ -2,9 +2,9 @@
 
 from flask_smorest import Api
 
-from slipway.api import root, tasks, users
+from slipway.api import auth, root, tasks, users
 
 
 def register(api: Api) -> None:
-    for resource in (root, users, tasks):
+    for resource in (root, auth, users, tasks):
         api.register_blueprint(resource.blueprint)

@@ -5,18 +5,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, url_for
+from flask_jwt_extended import verify_jwt_in_request
 from flask_smorest import abort
 from marshmallow import Schema, fields, post_load, validate
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
+from slipway import accounts, cache, conditional, identity
 from slipway.database import db
-from slipway.models import User
+from slipway.idempotency import idempotent
+from slipway.limits import limiter, signup_limit
+from slipway.models import ADMIN, USER, User
 from slipway.paging import Page, PageQuery, paginate
-from slipway.validation import Blueprint, Text
+from slipway.validation import Blueprint, Password, Text
 
 blueprint = Blueprint("users", __name__, url_prefix="/api/users", description="People")
+
+# The list is kept so long, or until any user changes.
+LIST_SECONDS = 30
+TOPIC = "users"
 
 ORDERS: dict[str, list[InstrumentedAttribute[Any]]] = {
     "id": [User.id],
@@ -51,12 +58,22 @@ class UserSchema(Schema):
         ],
         metadata={"format": "email", "description": "Unique without regard to case"},
     )
+    role = fields.String(
+        validate=validate.OneOf([USER, ADMIN]),
+        metadata={"description": "Only an admin may set it"},
+    )
     created_at = fields.AwareDateTime(dump_only=True)
     updated_at = fields.AwareDateTime(dump_only=True)
 
     @post_load
     def _ignore_case(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         return {**data, "email": data["email"].lower()} if "email" in data else data
+
+
+class NewUserSchema(UserSchema):
+    password = Password(
+        chosen=True, metadata={"description": "May be left out by an admin: a provider's log-in"}
+    )
 
 
 class UserPatchSchema(UserSchema):
@@ -83,22 +100,30 @@ class UserQuery(PageQuery):
     created_to = Moment(metadata={"description": "Created before"})
 
 
-def _found(user_id: int) -> User:
-    return db.get_or_404(User, user_id, description=f"There is no user {user_id}.")
+def _found(user_id: int, *, to_change: bool = False) -> User:
+    """The user, if the bearer may see it; to be changed, nobody else changes it meanwhile."""
+    identity.owner_or_admin(user_id)
+    user: User = db.get_or_404(
+        User,
+        user_id,
+        description=f"There is no user {user_id}.",
+        with_for_update=to_change or None,
+        populate_existing=to_change,
+    )
+    if to_change:
+        conditional.check(user.version)
+    return user
 
 
-def _commit() -> None:
-    """Commit, where the database alone can tell whether an e-mail is taken in the same moment."""
-    try:
-        db.session.commit()
-    except IntegrityError as error:
-        db.session.rollback()
-        if "email" not in str(error.orig):
-            raise
-        abort(409, message="A user with this e-mail exists already.")
+def _committed() -> None:
+    accounts.flush()
+    db.session.commit()
+    cache.forget(TOPIC)
 
 
 @blueprint.get("")
+@identity.admins_only
+@cache.kept(LIST_SECONDS, topic=TOPIC, reader=lambda: identity.user().role)
 @blueprint.arguments(UserQuery, location="query")
 @blueprint.response(200, UserPageSchema)
 def list_users(query: dict[str, Any]) -> tuple[Page[User], dict[str, str]]:
@@ -117,54 +142,81 @@ def list_users(query: dict[str, Any]) -> tuple[Page[User], dict[str, str]]:
 
 
 @blueprint.post("")
-@blueprint.arguments(UserSchema)
+@idempotent
+@blueprint.arguments(NewUserSchema)
 @blueprint.response(201, UserSchema)
 @blueprint.alt_response(409, description="The e-mail is taken")
-def create_user(data: Mapping[str, Any]) -> tuple[User, dict[str, str]]:
-    """A new user; `Location` says where it is."""
-    user = User(**data)
-    db.session.add(user)
-    _commit()
-    return user, {"Location": url_for("users.read_user", user_id=user.id)}
+@limiter.limit(signup_limit, exempt_when=lambda: identity.claimed() is not None)
+def create_user(data: dict[str, Any]) -> tuple[User, dict[str, str]]:
+    """Sign up; or, as an admin, a new user. `Location` says where it is."""
+    if verify_jwt_in_request(optional=True):
+        identity.only_admins("Only an admin may create a user for somebody else.")
+    elif "role" in data:
+        abort(403, message="Only an admin may give a role.")
+    elif "password" not in data:
+        abort(422, messages={"json": {"password": ["Missing data for required field."]}})
+    user = accounts.add(**data)
+    cache.forget(TOPIC)
+    return user, {
+        "Location": url_for("users.read_user", user_id=user.id),
+        **conditional.tag(user.version),
+    }
 
 
 @blueprint.get("/<id:user_id>")
+@identity.signed_in
 @blueprint.response(200, UserSchema)
-def read_user(user_id: int) -> User:
+def read_user(user_id: int) -> tuple[User, dict[str, str]]:
     """One user."""
-    return _found(user_id)
+    user = _found(user_id)
+    return user, conditional.tag(user.version)
 
 
 @blueprint.put("/<id:user_id>")
+@identity.signed_in
 @blueprint.arguments(UserSchema)
 @blueprint.response(200, UserSchema)
 @blueprint.alt_response(409, description="The e-mail is taken")
-def replace_user(data: Mapping[str, Any], user_id: int) -> User:
+def replace_user(data: Mapping[str, Any], user_id: int) -> tuple[User, dict[str, str]]:
     """The user with all fields replaced."""
     return _changed(user_id, data)
 
 
 @blueprint.patch("/<id:user_id>")
+@identity.signed_in
 @blueprint.arguments(UserPatchSchema)
 @blueprint.response(200, UserSchema)
 @blueprint.alt_response(409, description="The e-mail is taken")
-def patch_user(data: Mapping[str, Any], user_id: int) -> User:
+def patch_user(data: Mapping[str, Any], user_id: int) -> tuple[User, dict[str, str]]:
     """The user with the given fields replaced."""
     return _changed(user_id, data)
 
 
-def _changed(user_id: int, data: Mapping[str, Any]) -> User:
-    user = _found(user_id)
+def _changed(user_id: int, data: Mapping[str, Any]) -> tuple[User, dict[str, str]]:
+    user = _found(user_id, to_change=True)
+    if data.get("role", user.role) != user.role:
+        identity.only_admins("Only an admin may give a role.")
+        _keep_an_admin(user)
+    if data.get("email", user.email) != user.email:
+        user.email_verified = False
     for name, value in data.items():
         setattr(user, name, value)
-    _commit()
-    return user
+    _committed()
+    return user, conditional.tag(user.version)
 
 
 @blueprint.delete("/<id:user_id>")
+@identity.signed_in
 @blueprint.response(204)
 def delete_user(user_id: int) -> Response:
-    """The user is gone."""
-    db.session.delete(_found(user_id))
-    db.session.commit()
+    """The user is gone, with all sessions."""
+    user = _found(user_id, to_change=True)
+    _keep_an_admin(user)
+    db.session.delete(user)
+    _committed()
     return Response(status=204)
+
+
+def _keep_an_admin(user: User) -> None:
+    if accounts.is_last_admin(user):
+        abort(409, message="This is the last admin: make another one first.")

@@ -1,0 +1,25 @@
+"""Conditional requests (RFC 9110, 13): what has not changed is not sent, nor overwritten unseen."""
+
+from flask import Flask, Response, request
+from flask_smorest import abort
+
+
+def tag(version: int) -> dict[str, str]:
+    """The ETag header of a record's `version`."""
+    return {"ETag": f'"{version}"'}
+
+
+def check(version: int) -> None:
+    """A 412 when `If-Match` names another version than this one."""
+    if request.if_match and not request.if_match.contains(str(version)):
+        abort(412, message="Somebody has changed it since: read it again.")
+
+
+def _not_modified(response: Response) -> Response:
+    if request.method in {"GET", "HEAD"} and response.status_code == 200:
+        response.make_conditional(request)
+    return response
+
+
+def init_app(app: Flask) -> None:
+    app.after_request(_not_modified)
