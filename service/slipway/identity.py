@@ -25,6 +25,11 @@ def user() -> User:
     return bearer
 
 
+def is_anonymous() -> bool:
+    """Whether nobody is the bearer; in views for anybody."""
+    return not current_user
+
+
 def claimed() -> str | None:
     """The id of the user that the request was signed for, without asking whether it still counts.
 
@@ -49,6 +54,17 @@ def signed_in(view: View) -> View:
         return view(*args, **kwargs)
 
     return Blueprint.doc(security=BEARER)(checked)  # type: ignore[no-any-return]
+
+
+def anybody(view: View) -> View:
+    """A view for all; but a token, where there is one, has to be good."""
+
+    @wraps(view)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        verify_jwt_in_request(optional=True)
+        return view(*args, **kwargs)
+
+    return Blueprint.doc(security=[{}, *BEARER])(checked)  # type: ignore[no-any-return]
 
 
 def admins_only(view: View) -> View:

@@ -124,6 +124,8 @@ def init_app(app: Flask) -> None:
     app.config.update(
         JWT_ALGORITHM="HS256",
         JWT_TOKEN_LOCATION=["headers"],
+        # For tokens in cookies, of which there are none.
+        JWT_COOKIE_CSRF_PROTECT=False,
         JWT_ACCESS_TOKEN_EXPIRES=timedelta(seconds=ACCESS_SECONDS),
         JWT_REFRESH_TOKEN_EXPIRES=timedelta(days=accounts.SIGN_IN_DAYS),
         JWT_ENCODE_ISSUER="slipway",

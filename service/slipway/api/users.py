@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, url_for
-from flask_jwt_extended import verify_jwt_in_request
 from flask_smorest import abort
 from marshmallow import Schema, fields, post_load, validate
 from sqlalchemy import select
@@ -142,6 +141,7 @@ def list_users(query: dict[str, Any]) -> tuple[Page[User], dict[str, str]]:
 
 
 @blueprint.post("")
+@identity.anybody
 @idempotent
 @blueprint.arguments(NewUserSchema)
 @blueprint.response(201, UserSchema)
@@ -149,7 +149,7 @@ def list_users(query: dict[str, Any]) -> tuple[Page[User], dict[str, str]]:
 @limiter.limit(signup_limit, exempt_when=lambda: identity.claimed() is not None)
 def create_user(data: dict[str, Any]) -> tuple[User, dict[str, str]]:
     """Sign up; or, as an admin, a new user. `Location` says where it is."""
-    if verify_jwt_in_request(optional=True):
+    if not identity.is_anonymous():
         identity.only_admins("Only an admin may create a user for somebody else.")
     elif "role" in data:
         abort(403, message="Only an admin may give a role.")
