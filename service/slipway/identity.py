@@ -15,8 +15,15 @@ from slipway.models import ADMIN, SignIn, User
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-# In openapi.json: which endpoints take a token.
 BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
+
+
+def documented(
+    view: View, *, security: list[dict[str, list[str]]] = BEARER, forbidden: bool = False
+) -> View:
+    """The view, of which openapi.json says that it takes a token, and what else may come of it."""
+    refusals = {401: "UNAUTHORIZED"} | ({403: "FORBIDDEN"} if forbidden else {})
+    return Blueprint.doc(security=security, responses=refusals)(view)  # type: ignore[no-any-return]
 
 
 def user() -> User:
@@ -53,7 +60,7 @@ def signed_in(view: View) -> View:
         verify_jwt_in_request()
         return view(*args, **kwargs)
 
-    return Blueprint.doc(security=BEARER)(checked)  # type: ignore[no-any-return]
+    return documented(checked)
 
 
 def anybody(view: View) -> View:
@@ -64,7 +71,7 @@ def anybody(view: View) -> View:
         verify_jwt_in_request(optional=True)
         return view(*args, **kwargs)
 
-    return Blueprint.doc(security=[{}, *BEARER])(checked)  # type: ignore[no-any-return]
+    return documented(checked, security=[{}, *BEARER])
 
 
 def admins_only(view: View) -> View:
@@ -76,7 +83,7 @@ def admins_only(view: View) -> View:
         only_admins("Only an admin may do this.")
         return view(*args, **kwargs)
 
-    return Blueprint.doc(security=BEARER)(checked)  # type: ignore[no-any-return]
+    return documented(checked, forbidden=True)
 
 
 def only_admins(message: str) -> None:

@@ -12,19 +12,19 @@ from typing import Any, Generic, TypeVar
 from flask import current_app, request, url_for
 from flask_smorest import abort
 from itsdangerous import BadData, URLSafeSerializer
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 from sqlalchemy import Select, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from slipway.database import UTCDateTime, db
-from slipway.validation import Text
+from slipway.validation import StrictSchema, Text
 
 T = TypeVar("T")
 
 MAX_LIMIT = 100
 
 
-class PageQuery(Schema):
+class PageQuery(StrictSchema):
     """What every list takes."""
 
     limit = fields.Integer(
@@ -55,13 +55,13 @@ def encode(sort: str, row: Sequence[Any]) -> str:
 
 
 def decode(cursor: str, sort: str, columns: Sequence[InstrumentedAttribute[Any]]) -> list[Any]:
-    """The row that `encode` was given; a cursor of anybody else's making is a 422."""
+    """The row that `encode` was given; no page is found by a cursor of anybody else's making."""
     try:
         signed_for, *row = _serializer().loads(cursor)
     except BadData:
-        abort(422, messages={"query": {"cursor": ["Not a cursor of this service."]}})
+        abort(404, message="There is no page of this cursor: start again without one.")
     if signed_for != sort:
-        abort(422, messages={"query": {"cursor": [f"Belongs to sort={signed_for}."]}})
+        abort(404, message=f"This cursor belongs to sort={signed_for}.")
     return [
         datetime.fromisoformat(value) if isinstance(column.type, UTCDateTime) else value
         for column, value in zip(columns, row, strict=True)

@@ -5,16 +5,25 @@ holds the value instead, as mounted secrets do.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 # Such as `10 per minute`, as Flask-Limiter reads them.
 LIMIT = r"^[1-9]\d* (per|/) ?(\d+ ?)?(second|minute|hour|day)s?$"
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 DEVELOPMENT_SECRET = "development-only-" + "secret" * 4
 
 
@@ -79,6 +88,8 @@ class Settings(BaseSettings):
     oauth_google_client_secret: SecretStr = SecretStr("")
     oauth_github_client_id: str = ""
     oauth_github_client_secret: SecretStr = SecretStr("")
+    # Where a GitHub Enterprise Server is.
+    oauth_github_url: str = "https://github.com"
     # Any OpenID Connect issuer, found by its discovery document; the label is for its button.
     oauth_oidc_issuer: str = ""
     oauth_oidc_client_id: str = ""
@@ -126,18 +137,64 @@ class Settings(BaseSettings):
             raise ValueError(f"should start with {' or '.join(f'{s}://' for s in accepted)}")
         return value
 
+    @field_validator("oauth_oidc_issuer", "oauth_github_url")
+    @classmethod
+    def _private(cls, value: str, info: ValidationInfo) -> str:
+        address = urlsplit(value)
+        plain = info.data.get("environment") == "development" or address.hostname in LOOPBACK
+        if value and not (address.hostname and address.scheme in ("https", *["http"] * plain)):
+            raise ValueError("should start with https://, but for a provider on this machine")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in cls._listed(value):
+            if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", origin):
+                raise ValueError(f"{origin}: an origin reads https://app.example.org")
+        return value
+
+    @staticmethod
+    def _listed(value: str) -> list[str]:
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """The origins of `cors_origins`."""
+        return self._listed(self.cors_origins)
+
+    @model_validator(mode="after")
+    def _providers_are_whole(self) -> Self:
+        problems = []
+        for needed in (
+            ("oauth_google_client_id", "oauth_google_client_secret"),
+            ("oauth_github_client_id", "oauth_github_client_secret"),
+            ("oauth_oidc_issuer", "oauth_oidc_client_id", "oauth_oidc_client_secret"),
+        ):
+            missing = [name for name in needed if not getattr(self, name)]
+            if 0 < len(missing) < len(needed):
+                given = next(name for name in needed if name not in missing).upper()
+                problems += [f"{name.upper()}: missing, with {given} set" for name in missing]
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return self
+
     @model_validator(mode="after")
     def _production_needs_its_own(self) -> Self:
         problems = []
         if self.environment == "production":
             for name in ("secret_key", "jwt_secret_key"):
-                secret = getattr(self, name).get_secret_value()
-                if secret == DEVELOPMENT_SECRET:
-                    problems.append(f"{name.upper()}: production needs one: openssl rand -hex 32")
-                elif len(secret) < 32:
-                    problems.append(
-                        f"{name.upper()}: too short: production needs 32 characters or more"
-                    )
+                for variable in (name, f"{name}_previous"):
+                    secret = getattr(self, variable)
+                    plain = secret.get_secret_value() if secret else ""
+                    if plain == DEVELOPMENT_SECRET:
+                        problems.append(
+                            f"{variable.upper()}: production needs one: openssl rand -hex 32"
+                        )
+                    elif secret and len(plain) < 32:
+                        problems.append(
+                            f"{variable.upper()}: too short: production needs 32 characters or more"
+                        )
             if "database_url" not in self.model_fields_set:
                 problems.append("DATABASE_URL: production needs one: postgresql://…")
         if problems:

@@ -1,26 +1,87 @@
 """Input that may be stored: fields and bodies that are what they claim to be."""
 
+import re
 import unicodedata
 from typing import Any
 
 from flask import Request
 from flask_smorest import Blueprint as SmorestBlueprint
-from marshmallow import RAISE, ValidationError, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 PASSWORD_LEAST, PASSWORD_MOST = 12, 128
+# As openapi.json tells what the fields below check: no control character, not only blanks.
+PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+# The same with newlines.
+LINES = (
+    r"^([^\x00-\x1f\x7f-\x9f]|\r?\n)*[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]|\r?\n)*$"
+)
+# What a browser takes for an address (HTML, 4.10.5.1.5), with a dot in its domain.
+ADDRESS = (
+    r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
+    r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
+)
+# A path of this service: no host (`//x`, `/\x`), and nothing that browsers drop to make it one.
+OWN_PATH = re.compile(r"/(?![/\\])[!-~]{0,499}")
+
+
+def own_path(target: str | None) -> str | None:
+    """`target`, where to go on to, unless that leads away from here."""
+    return target if target and OWN_PATH.fullmatch(target) else None
+
+
+class StrictSchema(Schema):
+    """Takes no field that it does not know: a misspelt one is not ignored."""
+
+    class Meta:
+        unknown = RAISE
 
 
 class Text(fields.String):
     """A string that every database can hold: valid UTF-8 without control characters."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(metadata={"pattern": PLAIN, **kwargs.pop("metadata", {})}, **kwargs)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text: str = super()._deserialize(value, attr, data, **kwargs).strip()
+        text: str = super()._deserialize(value, attr, data, **kwargs)
         # Cc: control characters, NUL among them; Cs: halves of a pair, which UTF-8 cannot write.
         if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
             raise ValidationError("Control characters are not allowed.")
+        if not text.strip():
+            raise ValidationError("Should not be blank.")
         return text
+
+    def deserialize(self, *args: Any, **kwargs: Any) -> Any:
+        """The text without blanks around it, which count for its length."""
+        value = super().deserialize(*args, **kwargs)
+        return value.strip() if isinstance(value, str) else value
+
+
+class Lines(Text):
+    """A text of several lines: no control character but newlines."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(metadata={"pattern": LINES}, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            return super()._deserialize(value, attr, data, **kwargs)
+        super()._deserialize(value.replace("\r\n", "").replace("\n", ""), attr, data, **kwargs)
+        return value.replace("\r\n", "\n")
+
+
+class Email(fields.String):
+    """An e-mail address, in lower case."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        rules = [validate.Length(max=254), validate.Regexp(ADDRESS, error="Not an e-mail address.")]
+        super().__init__(validate=rules, **kwargs)
+
+    def deserialize(self, *args: Any, **kwargs: Any) -> Any:
+        value = super().deserialize(*args, **kwargs)
+        return value.lower() if isinstance(value, str) else value
 
 
 class Password(fields.String):
@@ -65,3 +126,8 @@ class Blueprint(SmorestBlueprint):
     """flask-smorest's blueprint with the parser above."""
 
     ARGUMENTS_PARSER = Parser()
+
+    def route(self, rule: str, **options: Any) -> Any:
+        """As flask-smorest's; in openapi.json an operation has its view's name."""
+        register = super().route(rule, **options)
+        return lambda view: register(self.doc(operationId=view.__name__)(view))

@@ -6,7 +6,11 @@ import pytest
 
 from slipway.settings import Settings, SettingsError, load_settings
 
-GOOD = {"SECRET_KEY": "k" * 32, "DATABASE_URL": "postgresql://me:pw@db/slipway"}
+GOOD = {
+    "SECRET_KEY": "k" * 32,
+    "JWT_SECRET_KEY": "j" * 32,
+    "DATABASE_URL": "postgresql://me:pw@db/slipway",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +43,15 @@ def test_development_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"SECRET_KEY": ""}, "SECRET_KEY", "production needs one"),
         ({"SECRET_KEY": "short"}, "SECRET_KEY", "too short"),
+        ({"JWT_SECRET_KEY": ""}, "JWT_SECRET_KEY", "production needs one"),
+        ({"JWT_SECRET_KEY": "short"}, "JWT_SECRET_KEY", "too short"),
+        ({"SECRET_KEY_PREVIOUS": "short"}, "SECRET_KEY_PREVIOUS", "too short"),
+        ({"JWT_SECRET_KEY_PREVIOUS": "short"}, "JWT_SECRET_KEY_PREVIOUS", "too short"),
+        ({"CORS_ORIGINS": "*"}, "CORS_ORIGINS", "https://app.example.org"),
+        ({"CORS_ORIGINS": "https://a.example, b.example"}, "CORS_ORIGINS", "b.example"),
+        ({"CORS_ORIGINS": "https://a.example/"}, "CORS_ORIGINS", "https://a.example/"),
+        ({"LOGIN_LIMIT": "often"}, "LOGIN_LIMIT", "pattern"),
+        ({"RATE_LIMIT": "0 per minute"}, "RATE_LIMIT", "pattern"),
         ({"DATABASE_URL": ""}, "DATABASE_URL", "production needs one"),
         ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL", "postgresql://"),
         ({"REDIS_URL": "http://x"}, "REDIS_URL", "redis://"),
@@ -73,9 +86,17 @@ def test_all_wrong_settings_are_named_at_once_and_no_value_is_shown(
     assert "s3cret" not in str(caught.value)
 
 
+def test_origins_and_limits_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    origins = "https://app.example.org, http://localhost:3000"
+    settings = load(monkeypatch, **GOOD, CORS_ORIGINS=origins, LOGIN_LIMIT="3 per 10 minutes")
+    assert settings.allowed_origins == ["https://app.example.org", "http://localhost:3000"]
+    assert load(monkeypatch, **GOOD, CORS_ORIGINS="").allowed_origins == []
+
+
 def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("f" * 40 + "\n")
-    settings = load(monkeypatch, DATABASE_URL=GOOD["DATABASE_URL"], SECRET_KEY_FILE=str(file))
+    rest = {name: value for name, value in GOOD.items() if name != "SECRET_KEY"}
+    settings = load(monkeypatch, **rest, SECRET_KEY_FILE=str(file))
     assert settings.secret_key.get_secret_value() == "f" * 40
     assert "f" * 40 not in repr(settings)

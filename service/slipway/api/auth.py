@@ -5,23 +5,23 @@ from typing import Any
 from flask import Response
 from flask_jwt_extended import get_jwt, jwt_required
 from flask_smorest import abort
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from slipway import accounts, conditional, identity, tokens
 from slipway.api.users import UserSchema
 from slipway.limits import limiter, login_limit
 from slipway.models import User
-from slipway.validation import Blueprint, Password, Text
+from slipway.validation import Blueprint, Password, StrictSchema, Text
 
 blueprint = Blueprint("auth", __name__, description="Who you are")
 
 
-class LoginSchema(Schema):
-    email = Text(required=True, metadata={"format": "email"})
+class LoginSchema(StrictSchema):
+    email = Text(required=True, validate=validate.Length(max=254))
     password = Password(required=True)
 
 
-class PasswordChangeSchema(Schema):
+class PasswordChangeSchema(StrictSchema):
     current = Password(allow_none=True, metadata={"description": "null if there is none yet"})
     new = Password(required=True, chosen=True)
 
@@ -36,7 +36,7 @@ class TokensSchema(Schema):
 @blueprint.post("/login")
 @blueprint.arguments(LoginSchema)
 @blueprint.response(200, TokensSchema)
-@blueprint.alt_response(401, description="E-mail or password are wrong")
+@blueprint.alt_response(401, "UNAUTHORIZED")
 @limiter.limit(login_limit)
 def login(data: dict[str, str]) -> dict[str, Any]:
     """Tokens for an e-mail and its password."""
@@ -51,7 +51,7 @@ def login(data: dict[str, str]) -> dict[str, Any]:
 
 
 @blueprint.post("/refresh")
-@blueprint.doc(security=identity.BEARER)
+@identity.documented
 @blueprint.response(200, TokensSchema)
 @jwt_required(refresh=True)
 def refresh() -> dict[str, Any]:
@@ -60,7 +60,7 @@ def refresh() -> dict[str, Any]:
 
 
 @blueprint.post("/logout")
-@blueprint.doc(security=identity.BEARER)
+@identity.documented
 @blueprint.response(204)
 @jwt_required(verify_type=False)
 def logout() -> Response:
@@ -81,11 +81,12 @@ def me() -> tuple[User, dict[str, str]]:
 @identity.signed_in
 @blueprint.arguments(PasswordChangeSchema)
 @blueprint.response(204)
+@blueprint.alt_response(403, "FORBIDDEN")
 @limiter.limit(login_limit)
 def change_password(data: dict[str, Any]) -> Response:
     """Another password; every other session of this user ends."""
     user = identity.user()
     if user.password_hash and not accounts.is_theirs(user, data.get("current") or ""):
-        abort(422, messages={"json": {"current": ["Not the current password."]}})
+        abort(403, message="This is not the current password.")
     accounts.set_password(user, data["new"], keep=accounts.signed_in(get_jwt()["sid"]))
     return Response(status=204)

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, url_for
 from flask_smorest import abort
-from marshmallow import Schema, fields, post_load, validate
+from marshmallow import Schema, fields, validate
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -16,12 +16,20 @@ from slipway.idempotency import idempotent
 from slipway.limits import limiter, signup_limit
 from slipway.models import ADMIN, USER, User
 from slipway.paging import Page, PageQuery, paginate
-from slipway.validation import Blueprint, Password, Text
+from slipway.validation import Blueprint, Email, Password, StrictSchema, Text
 
 blueprint = Blueprint("users", __name__, url_prefix="/api/users", description="People")
 
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+
 # The list is kept so long, or until any user changes.
 LIST_SECONDS = 30
+
+# In openapi.json: where the id of a created user leads.
+LINKS = {
+    operation: {"operationId": operation, "parameters": {"user_id": "$response.body#/id"}}
+    for operation in ("read_user", "replace_user", "patch_user", "delete_user")
+}
 TOPIC = "users"
 
 ORDERS: dict[str, list[InstrumentedAttribute[Any]]] = {
@@ -33,40 +41,26 @@ ORDERS: dict[str, list[InstrumentedAttribute[Any]]] = {
 
 
 class Moment(fields.AwareDateTime):
-    """A time with its zone (ISO 8601), within what every database can hold."""
+    """A time with its zone (ISO 8601), brought within what every database can hold."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            default_timezone=UTC,
-            validate=validate.Range(
-                datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-            ),
-            **kwargs,
-        )
+        super().__init__(default_timezone=UTC, **kwargs)
+
+    def _deserialize(self, *args: Any, **kwargs: Any) -> datetime:
+        moment: datetime = super()._deserialize(*args, **kwargs)
+        return min(max(moment, EARLIEST), LATEST)
 
 
-class UserSchema(Schema):
+class UserSchema(StrictSchema):
     id = fields.Integer(dump_only=True)
     name = Text(required=True, validate=validate.Length(1, 100))
-    email = Text(
-        required=True,
-        validate=[
-            validate.Length(max=254),
-            validate.Email(),
-            validate.ContainsOnly([chr(code) for code in range(33, 127)], error="Use ASCII."),
-        ],
-        metadata={"format": "email", "description": "Unique without regard to case"},
-    )
+    email = Email(required=True, metadata={"description": "Unique without regard to case"})
     role = fields.String(
         validate=validate.OneOf([USER, ADMIN]),
         metadata={"description": "Only an admin may set it"},
     )
     created_at = fields.AwareDateTime(dump_only=True)
     updated_at = fields.AwareDateTime(dump_only=True)
-
-    @post_load
-    def _ignore_case(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return {**data, "email": data["email"].lower()} if "email" in data else data
 
 
 class NewUserSchema(UserSchema):
@@ -94,7 +88,7 @@ class UserQuery(PageQuery):
         metadata={"description": "A leading `-` turns the order round"},
     )
     name = Text(metadata={"description": "Exactly this name"})
-    email = Text(metadata={"description": "Exactly this address, without regard to case"})
+    email = Email(metadata={"description": "Exactly this address, without regard to case"})
     created_from = Moment(metadata={"description": "Created then or later"})
     created_to = Moment(metadata={"description": "Created before"})
 
@@ -131,7 +125,7 @@ def list_users(query: dict[str, Any]) -> tuple[Page[User], dict[str, str]]:
     if "name" in query:
         rows = rows.where(User.name == query["name"])
     if "email" in query:
-        rows = rows.where(User.email == query["email"].lower())
+        rows = rows.where(User.email == query["email"])
     if "created_from" in query:
         rows = rows.where(User.created_at >= query["created_from"])
     if "created_to" in query:
@@ -145,7 +139,8 @@ def list_users(query: dict[str, Any]) -> tuple[Page[User], dict[str, str]]:
 @idempotent
 @blueprint.arguments(NewUserSchema)
 @blueprint.response(201, UserSchema)
-@blueprint.alt_response(409, description="The e-mail is taken")
+@blueprint.doc(responses={201: {"links": LINKS}})
+@blueprint.alt_response(409, "CONFLICT")
 @limiter.limit(signup_limit, exempt_when=lambda: identity.claimed() is not None)
 def create_user(data: dict[str, Any]) -> tuple[User, dict[str, str]]:
     """Sign up; or, as an admin, a new user. `Location` says where it is."""
@@ -176,7 +171,7 @@ def read_user(user_id: int) -> tuple[User, dict[str, str]]:
 @identity.signed_in
 @blueprint.arguments(UserSchema)
 @blueprint.response(200, UserSchema)
-@blueprint.alt_response(409, description="The e-mail is taken")
+@blueprint.alt_response(409, "CONFLICT")
 def replace_user(data: Mapping[str, Any], user_id: int) -> tuple[User, dict[str, str]]:
     """The user with all fields replaced."""
     return _changed(user_id, data)
@@ -186,7 +181,7 @@ def replace_user(data: Mapping[str, Any], user_id: int) -> tuple[User, dict[str,
 @identity.signed_in
 @blueprint.arguments(UserPatchSchema)
 @blueprint.response(200, UserSchema)
-@blueprint.alt_response(409, description="The e-mail is taken")
+@blueprint.alt_response(409, "CONFLICT")
 def patch_user(data: Mapping[str, Any], user_id: int) -> tuple[User, dict[str, str]]:
     """The user with the given fields replaced."""
     return _changed(user_id, data)

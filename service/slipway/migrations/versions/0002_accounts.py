@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column(
             "user_id",
-            sa.BigInteger,
+            ID,
             sa.ForeignKey("users.id", ondelete="CASCADE"),
             nullable=False,
             index=True,
@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(255), primary_key=True),
         sa.Column(
             "user_id",
-            sa.BigInteger,
+            ID,
             sa.ForeignKey("users.id", ondelete="CASCADE"),
             nullable=False,
             index=True,
