@@ -10,6 +10,8 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
+from slipway.converters import MAX_ID
+
 PASSWORD_LEAST, PASSWORD_MOST = 12, 128
 # As openapi.json tells what the fields below check: no control character, not only blanks.
 PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
@@ -82,6 +84,20 @@ class Email(fields.String):
     def deserialize(self, *args: Any, **kwargs: Any) -> Any:
         value = super().deserialize(*args, **kwargs)
         return value.lower() if isinstance(value, str) else value
+
+
+class Id(fields.Integer):
+    """The number of a row; a JSON number that is whole, however it is written."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strict=True, validate=validate.Range(1, MAX_ID), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | None:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Password(fields.String):

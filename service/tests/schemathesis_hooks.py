@@ -1,21 +1,26 @@
-"""How schemathesis logs in to the service that test_openapi.py serves."""
+"""How schemathesis is logged in to the service that test_openapi.py serves.
 
-import json
-import os
-import urllib.request
+Each call is an admin's with a session of its own, by the same database: calls change and delete
+users, end sessions and use refresh tokens up.
+"""
 
 import schemathesis
+from answers import settings
+from sqlalchemy import select
+
+from slipway import accounts, create_app, tokens
+from slipway.database import db
+from slipway.models import ADMIN, User
+
+app = create_app(settings())
 
 
 def _tokens() -> dict[str, str]:
-    request = urllib.request.Request(  # noqa: S310
-        f"{os.environ['SERVICE_URL']}/login",
-        os.environ["CREDENTIALS"].encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-        tokens: dict[str, str] = json.load(answer)
-    return tokens
+    with app.test_request_context():
+        admin = db.session.scalars(select(User).where(User.role == ADMIN).limit(1)).first()
+        if admin is None:
+            admin = accounts.add("Admin", "admin@example.com", role=ADMIN)
+        return tokens.first(admin)
 
 
 class _Bearer:
@@ -28,18 +33,13 @@ class _Bearer:
         case.headers["Authorization"] = f"Bearer {data}"
 
 
-@schemathesis.auth().skip_for(path=["/refresh", "/logout"])
+@schemathesis.auth(refresh_interval=None).skip_for(path="/refresh")
 class Access(_Bearer):
-    """One session for all."""
-
-
-@schemathesis.auth(refresh_interval=None).apply_to(path="/logout")
-class AccessOnce(_Bearer):
-    """A session for each call, which ends it."""
+    """For everything else."""
 
 
 @schemathesis.auth(refresh_interval=None).apply_to(path="/refresh")
 class Refresh(_Bearer):
-    """A refresh token for each call, which uses it up."""
+    """For what takes no access token."""
 
     kind = "refresh_token"

@@ -1,8 +1,8 @@
-"""How Alembic reaches the database: through the application."""
+"""How Alembic reaches the database: where the application does, without its deadlines."""
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 
 from slipway.database import db
 
@@ -13,6 +13,9 @@ LOCK = 7_547_926
 def run() -> None:
     engine = current_app.extensions["migrate"].db.engine
     postgresql = engine.dialect.name == "postgresql"
+    if postgresql:
+        # A long change is no mistake here.
+        engine = create_engine(engine.url, poolclass=NullPool)
     with engine.connect() as connection:
         context.configure(
             connection=connection,
@@ -22,9 +25,7 @@ def run() -> None:
         )
         with context.begin_transaction():
             if postgresql:
-                # A long change is no mistake here; two migrations at once run one after another.
-                connection.execute(text("SET LOCAL statement_timeout = 0"))
-                connection.execute(text("SET LOCAL lock_timeout = 0"))
+                # Two migrations at once run one after another.
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
                 connection.execute(text("SET LOCAL lock_timeout = '5s'"))
             context.run_migrations()
