@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import g, request, session
 from flask_jwt_extended import current_user, decode_token, verify_jwt_in_request
@@ -13,7 +13,7 @@ from jwt import PyJWTError
 from slipway import accounts
 from slipway.models import ADMIN, SignIn, User
 
-View = TypeVar("View", bound=Callable[..., Any])
+View = Callable[..., Any]
 
 BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 

@@ -8,6 +8,9 @@ from typing import Any
 from gunicorn import util
 from gunicorn.http import wsgi
 
+from slipway import headers
+from slipway.problems import CONTENT_TYPE, members
+
 
 class _Kept:
     """Takes what would be sent, and keeps it."""
@@ -39,6 +42,11 @@ class Response(wsgi.Response):  # type: ignore[misc]
             kept, self.sock = self.sock, socket
         self._header = kept.data
 
+    def default_headers(self) -> list[str]:
+        # What serves here is nobody's business.
+        lines: list[str] = super().default_headers()
+        return [line for line in lines if not line.startswith("Server:")]
+
     def _emit_body(self, data: bytes) -> None:
         if self.chunked:
             self._flush()
@@ -66,20 +74,15 @@ class Response(wsgi.Response):  # type: ignore[misc]
 def refuse(socket: Any, status: int, reason: str, message: str) -> None:
     """Answer a request that is no HTTP, which never reaches the application."""
     trace_id = secrets.token_hex(16)
-    document = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": message or reason,
-        "trace_id": trace_id,
-    }
-    body = json.dumps(document) + "\n"
+    body = json.dumps(members(status, message or reason, trace_id)) + "\n"
     header = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
         "Connection: close\r\n"
-        "Content-Type: application/problem+json\r\n"
+        f"Content-Type: {CONTENT_TYPE}\r\n"
         f"Content-Length: {len(body)}\r\n"
-        f"X-Trace-Id: {trace_id}\r\n\r\n"
+        f"X-Trace-Id: {trace_id}\r\n"
+        + "".join(f"{name}: {value}\r\n" for name, value in headers.DEFAULTS.items())
+        + "\r\n"
     )
     util.write_nonblock(socket, (header + body).encode())
 

@@ -1,0 +1,44 @@
+"""Pages for people: home, account, users and documentation; without JavaScript but for the last.
+
+They share accounts with the JSON endpoints, and nothing else: their cookie is worth nothing there.
+"""
+
+from datetime import timedelta
+
+from flask import Flask, request
+from flask.sessions import SecureCookieSessionInterface
+
+from slipway import accounts, headers
+from slipway.api.root import VERSION
+from slipway.settings import Settings
+from slipway.web import account, assets, docs, errors, forms, home, people
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """In development, on plain HTTP, the cookie goes without `Secure`."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return super().get_cookie_secure(app) or request.is_secure
+
+
+def init_app(app: Flask) -> None:
+    """To be called after the JSON endpoints: a browser that asks for one of them gets a page."""
+    settings: Settings = app.config["SETTINGS"]
+    app.config.update(
+        SESSION_COOKIE_NAME="slipway_session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.environment == "production",
+        PERMANENT_SESSION_LIFETIME=timedelta(days=accounts.SIGN_IN_DAYS),
+        SESSION_REFRESH_EACH_REQUEST=False,
+    )
+    app.session_interface = _Sessions()
+    app.jinja_env.globals.update(
+        nonce=headers.nonce, release={"version": VERSION, "commit": settings.commit}
+    )
+    assets.init_app(app)
+    errors.init_app(app)
+    forms.init_app(app)
+    home.init_app(app)
+    for part in (account, people, docs):
+        app.register_blueprint(part.blueprint)
