@@ -1,33 +1,207 @@
-"""Answers that are dear to make, kept for a while: in Valkey, or in the process without one."""
+"""Answers that are dear to make, kept for a while: in Valkey, or in the process without one.
 
-from flask import Flask
+An answer belongs to a topic, the name of the table that it is made of. A committed change of a row
+gives the topic a new generation, in which nothing is kept yet, for all replicas at once. As the
+generation is read before an answer is made, what was made of former rows stays in a former one.
+"""
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial, wraps
+from threading import Lock
+from typing import Any, TypeVar
+
+from cachelib.serializers import RedisSerializer
+from flask import Flask, Response, current_app, make_response, request
 from flask_caching import Cache
+from flask_caching.backends import RedisCache
+from sqlalchemy import event, inspect
+from sqlalchemy.orm import Session
 
+from slipway.database import db
 from slipway.settings import Settings
+from slipway.valkey import AwayError, Valkey
 
-# A cache that does not answer is slower than no cache, seconds.
-TIMEOUT = 0.25
+View = TypeVar("View", bound=Callable[..., Any])
+
+# Who comes while an answer is being made waits for it so long, then makes it too, seconds.
+WAIT_SECONDS = 5
+POLL_SECONDS = 0.02
+# When somebody who makes an answer must have died over it, seconds.
+LOCK_SECONDS = 10
+HEADERS = ("Content-Type", "Link", "ETag", "Cache-Control")
 
 cache = Cache()
+_topics: set[str] = set()
+# Topics whose new generation Valkey did not take: nothing of them counts here until it does.
+_owed: dict[str, str] = {}
+_owing = Lock()
+
+
+class _Json(RedisSerializer):
+    """Not pickle: who can write to Valkey must not run code here."""
+
+    def dumps(self, value: Any, protocol: int = 0) -> bytes:
+        return json.dumps(value).encode()
+
+    def loads(self, value: bytes | None) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class ValkeyCache(RedisCache):
+    """Flask-Caching's cache in the Valkey of this application."""
+
+    serializer = _Json()
+
+    @classmethod
+    def factory(cls, app: Flask, _config: Any, _args: Any, _kwargs: Any) -> "ValkeyCache":
+        return cls(host=app.extensions["valkey"].client, key_prefix="slipway:cache:")
+
+    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+        # In one step: a lock without an end is worse than none.
+        name, kept = f"{self.key_prefix}{key}", self.serializer.dumps(value)
+        return bool(self._write_client.set(name, kept, ex=timeout or None, nx=True))
+
+
+def _ask(question: Callable[..., Any], *args: Any, insist: bool = False, **kwargs: Any) -> Any:
+    """What the cache says, or None while it is away."""
+    valkey: Valkey | None = current_app.extensions["valkey"]
+    if valkey is None:
+        return question(*args, **kwargs)
+    try:
+        return (valkey.insist if insist else valkey.ask)(question, *args, **kwargs)
+    except AwayError:
+        return None
+
+
+def forget(topic: str) -> bool:
+    """Let nothing that was kept of `topic` be an answer from now on; whether that is done.
+
+    While Valkey is away other processes may still answer by it, as long as it was to be kept.
+    """
+    # By chance, not counted: should Valkey lose it, no former one comes back.
+    generation = secrets.token_hex(8)
+    with _owing:
+        _owed[topic] = generation
+    if not _ask(cache.set, f"generation:{topic}", generation, timeout=0, insist=True):
+        return False
+    with _owing:
+        if _owed.get(topic) == generation:
+            del _owed[topic]
+    return True
+
+
+def _generation(topic: str) -> str | None:
+    """The current one, or None while nobody can tell."""
+    if topic in _owed and not forget(topic):
+        return None
+    name = f"generation:{topic}"
+    generation: str | None = _ask(cache.get, name)
+    if generation is None:
+        _ask(cache.add, name, secrets.token_hex(8), timeout=0)
+        generation = _ask(cache.get, name)
+    return generation
+
+
+@event.listens_for(db.session, "after_flush")
+def _remember(session: Session, _context: object) -> None:
+    """Note the topics that this transaction changes."""
+    rows = [*session.new, *session.dirty, *session.deleted]
+    changed = {str(inspect(row).mapper.local_table.name) for row in rows}
+    session.info.setdefault("changed", set()).update(changed & _topics)
+
+
+@event.listens_for(db.session, "after_commit")
+def _forget_what_changed(session: Session) -> None:
+    for topic in session.info.pop("changed", ()):
+        forget(topic)
+
+
+@event.listens_for(db.session, "after_rollback")
+def _nothing_changed(session: Session) -> None:
+    session.info.pop("changed", None)
+
+
+def anyone() -> str:
+    """The reader of what everybody may see."""
+    return "anyone"
+
+
+def kept(seconds: int, *, topic: str, reader: Callable[[], str]) -> Callable[[View], View]:
+    """Keep a GET view's 200s for `seconds` or until `topic` changes, for all who are `reader()`.
+
+    Goes around everything that makes the answer, and inside of what says who may see it.
+    """
+    _topics.add(topic)
+    control = "public, no-cache" if reader is anyone else "private, no-cache"
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def answered(*args: Any, **kwargs: Any) -> Response:
+            this = partial(view, *args, **kwargs)
+            if request.method not in {"GET", "HEAD"}:
+                return make_response(this())
+            make = partial(_answer, control, this)
+            generation = _generation(topic)
+            if generation is None:
+                return make()
+            query = sorted(request.args.items(multi=True), key=lambda item: item[0])
+            asked = json.dumps([reader(), request.endpoint, request.path, query])
+            key = f"{topic}:{generation}:{hashlib.sha256(asked.encode()).hexdigest()}"
+            return _found(key) or _made(key, seconds, make)
+
+        return answered  # type: ignore[return-value]
+
+    return decorate
+
+
+def _answer(control: str, view: Callable[[], Any]) -> Response:
+    # What the session has read already may be older than the generation.
+    db.session.expire_all()
+    response = make_response(current_app.ensure_sync(view)())
+    if response.status_code == 200:
+        response.add_etag()
+        response.headers["Cache-Control"] = control
+    return response
+
+
+def _found(key: str) -> Response | None:
+    """The answer, should it be kept or just being made; None when it is the caller's to make."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while (answer := _ask(cache.get, key)) is None and time.monotonic() < deadline:
+        # False while somebody else is making it, None when nobody can tell.
+        if _ask(cache.add, f"{key}:lock", 1, timeout=LOCK_SECONDS) is False:
+            time.sleep(POLL_SECONDS)
+            continue
+        # It may have come between the two questions.
+        if (answer := _ask(cache.get, key)) is not None:
+            _ask(cache.delete, f"{key}:lock")
+        break
+    return Response(answer["body"], headers=answer["headers"]) if answer else None
+
+
+def _made(key: str, seconds: int, make: Callable[[], Response]) -> Response:
+    try:
+        response = make()
+        if response.status_code == 200:
+            headers = {name: response.headers[name] for name in HEADERS if name in response.headers}
+            answer = {"body": response.get_data(as_text=True), "headers": headers}
+            _ask(cache.set, key, answer, timeout=seconds)
+        return response
+    finally:
+        _ask(cache.delete, f"{key}:lock")
 
 
 def init_app(app: Flask) -> None:
     settings: Settings = app.config["SETTINGS"]
-    if settings.redis_url:
-        config = {
-            "CACHE_TYPE": "RedisCache",
-            "CACHE_REDIS_URL": settings.redis_url.get_secret_value(),
-            "CACHE_KEY_PREFIX": "slipway:cache:",
-            "CACHE_OPTIONS": {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT},
-        }
+    url = settings.redis_url
+    app.extensions["valkey"] = Valkey(url.get_secret_value()) if url else None
+    if url:
+        kind = "slipway.cache.ValkeyCache"
     else:
-        config = {"CACHE_TYPE": "SimpleCache"}
-    cache.init_app(app, config)
-
-
-def kept(seconds, *, topic, reader):
-    return lambda view: view
-
-
-def forget(topic):
-    pass
+        # Processes that keep for themselves do not see each other's changes.
+        kind = "SimpleCache" if settings.web_concurrency == 1 else "NullCache"
+    cache.init_app(app, {"CACHE_TYPE": kind, "CACHE_NO_NULL_WARNING": True})

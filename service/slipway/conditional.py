@@ -5,8 +5,8 @@ from flask_smorest import abort
 
 
 def tag(version: int) -> dict[str, str]:
-    """The ETag header of a record's `version`."""
-    return {"ETag": f'"{version}"'}
+    """The ETag header of a record's `version`, and leave to keep it for asking whether it holds."""
+    return {"ETag": f'"{version}"', "Cache-Control": "private, no-cache"}
 
 
 def check(version: int) -> None:

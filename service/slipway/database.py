@@ -3,21 +3,31 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from psycopg.abc import RV, PQGen
+from psycopg.errors import ReadOnlySqlTransaction, _WaitTimeout
 from sqlalchemy import DateTime, Dialect, Engine, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 from slipway.schema import MIGRATIONS
 from slipway.settings import Settings
 
-# What a request may wait for, seconds; nginx gives up after 30.
+# What a request may wait for, seconds. The worst is an idle connection to a server that has frozen:
+# a ping, and then a new connection, which psycopg tries for two seconds at least.
+PING_SECONDS = 1
 CONNECT_SECONDS = 2
 POOL_SECONDS = 2
-STATEMENT_SECONDS = 10
-LOCK_SECONDS = 5
+LOCK_SECONDS = 2
+STATEMENT_SECONDS = 4
+# For SQLite's one writer at a time, who has no other deadline.
+SQLITE_SECONDS = 5
+# Just after the server itself should have given up.
+ANSWER_SECONDS = 4.5
 
 
 class Base(DeclarativeBase):
@@ -47,10 +57,24 @@ db = SQLAlchemy(model_class=Base)
 migrate = Migrate()
 
 
+class Connection(psycopg.Connection[Any]):
+    """One that waits so long for an answer and no longer: psycopg by itself waits for ever."""
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        # Only SQLAlchemy's pings commit by themselves.
+        patience = PING_SECONDS if self.autocommit else ANSWER_SECONDS
+        try:
+            return super().wait(gen, interval, patience if timeout is None else timeout)
+        except _WaitTimeout:
+            # What comes now would be taken for the answer to the next question.
+            self.close()
+            raise psycopg.OperationalError(f"no answer within {patience} s") from None
+
+
 def engine_options(settings: Settings, *, pool_size: int) -> dict[str, Any]:
     """SQLAlchemy's options for the database that `settings` name: deadlines above all."""
     if settings.database_url.get_secret_value().startswith("sqlite"):
-        return {"connect_args": {"timeout": LOCK_SECONDS}}
+        return {"connect_args": {"timeout": SQLITE_SECONDS}}
     return {
         "pool_size": pool_size,
         "max_overflow": 0,
@@ -64,6 +88,23 @@ def engine_options(settings: Settings, *, pool_size: int) -> dict[str, Any]:
             "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={LOCK_SECONDS}s",
         },
     }
+
+
+@event.listens_for(Engine, "do_connect")
+def _with_deadline(
+    dialect: Dialect, _record: object, arguments: Any, options: dict[str, Any]
+) -> Connection | None:
+    """Connections of our own kind where there are deadlines; else SQLAlchemy goes on as usual."""
+    if dialect.driver == "psycopg" and "connect_timeout" in options:
+        return Connection.connect(*arguments, **options)
+    return None
+
+
+@event.listens_for(Engine, "handle_error")
+def _switched_over(context: ExceptionContext) -> None:
+    """A primary that has become read-only is as good as gone: the next connection finds the new."""
+    if isinstance(context.original_exception, ReadOnlySqlTransaction):
+        context.is_disconnect = True
 
 
 @event.listens_for(Engine, "connect")

@@ -37,17 +37,24 @@ def is_anonymous() -> bool:
     return not current_user
 
 
-def claimed() -> str | None:
-    """The id of the user that the request was signed for, without asking whether it still counts.
+def claimed_by_token() -> str | None:
+    """The id of the user that the request's token was signed for, whether or not it still counts.
 
-    Costs no look-up: for what is counted or kept by user before the view decides.
+    Costs no look-up: for what is counted by user before the view decides.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme == "Bearer":
-        try:
-            return str(decode_token(token.strip())["sub"])
-        except (PyJWTError, JWTExtendedException):
-            return None
+    if scheme != "Bearer":
+        return None
+    try:
+        return str(decode_token(token.strip())["sub"])
+    except (PyJWTError, JWTExtendedException):
+        return None
+
+
+def claimed() -> str | None:
+    """The same by token or, without one, by the browser's session."""
+    if "Authorization" in request.headers:
+        return claimed_by_token()
     of_session = session.get("user")
     return str(of_session) if of_session else None
 

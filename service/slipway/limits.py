@@ -1,35 +1,140 @@
-"""How often a client may ask for what is dear: counted in Valkey, or in the process without one."""
+"""How often a client may ask: counted in Valkey, or in the process without one or while it is away.
 
-from flask import Flask, current_app
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
+A client is the user whose token or session a request carries, or else an address, of which IPv6
+gives everybody 2^64: there it is the network.
+"""
 
-from slipway.cache import TIMEOUT
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+from typing import Any, TypeVar
+
+from flask import Flask, Response, current_app, request
+from flask_limiter import ApplicationLimit, Limiter
+from limits.storage import MemoryStorage, RedisStorage
+
+from slipway import identity
 from slipway.settings import Settings
+from slipway.valkey import AwayError, Valkey
 
-limiter = Limiter(key_func=get_remote_address, headers_enabled=True)
+View = TypeVar("View", bound=Callable[..., Any])
+
+# Somebody who tries passwords from many addresses is held up by the account.
+FAILED_LOG_INS = "50 per hour"
 
 
-def login_limit() -> str:
-    settings: Settings = current_app.config["SETTINGS"]
-    return settings.login_limit
+class ValkeyElseMemory(RedisStorage):
+    """Counts in Valkey; while it is away, each process counts for itself."""
+
+    STORAGE_SCHEME = ["slipway"]  # noqa: RUF012
+
+    def __init__(self, uri: str, *, valkey: Valkey) -> None:
+        self._valkey = valkey
+        self._memory = MemoryStorage()
+        super().__init__(uri, connection_pool=valkey.client.connection_pool)
+
+    def acquire_entry(self, *args: Any, **kwargs: Any) -> bool:
+        try:
+            return self._valkey.ask(super().acquire_entry, *args, **kwargs)
+        except AwayError:
+            return self._memory.acquire_entry(*args, **kwargs)
+
+    def get_moving_window(self, *args: Any, **kwargs: Any) -> tuple[float, int]:
+        try:
+            return self._valkey.ask(super().get_moving_window, *args, **kwargs)
+        except AwayError:
+            return self._memory.get_moving_window(*args, **kwargs)
 
 
-def signup_limit() -> str:
-    settings: Settings = current_app.config["SETTINGS"]
-    return settings.signup_limit
+def address() -> str:
+    """Whom the request comes from, as far as FORWARDED_HOPS proxies can tell."""
+    said = request.remote_addr or ""
+    try:
+        ip = ip_address(said)
+    except ValueError:
+        return f"address:{said[:64]}"
+    if isinstance(ip, IPv6Address):
+        ip = ip.ipv4_mapped or IPv6Address(int(ip) >> 64 << 64)
+    return f"address:{ip}"
+
+
+def client() -> str:
+    user = identity.claimed()
+    return f"user:{user}" if user else address()
+
+
+def account() -> str:
+    """Whose password is tried, without the name."""
+    data = request.get_json(silent=True) if request.is_json else request.form
+    email = data.get("email") if isinstance(data, dict) else None
+    name = str(email).strip().lower()
+    return f"account:{hashlib.sha256(name.encode(errors='replace')).hexdigest()}"
+
+
+def _of(name: str) -> Callable[[], str]:
+    """The limit of that setting, of the application that serves."""
+    return lambda: str(getattr(current_app.config["SETTINGS"], name))
+
+
+login_limit = _of("login_limit")
+
+limiter = Limiter(
+    key_func=client,
+    application_limits=[ApplicationLimit(_of("rate_limit"))],
+    # Exact in what `Retry-After` promises, and no double share where two windows meet.
+    strategy="moving-window",
+    key_prefix="slipway",
+)
+
+
+# Of an address, whether by the API or by the page; an admin's token makes as many as it likes.
+sign_ups = limiter.shared_limit(
+    _of("signup_limit"),
+    scope="sign-up",
+    key_func=address,
+    methods=["POST"],
+    exempt_when=lambda: identity.claimed_by_token() is not None,
+)
+
+
+def log_ins(view: View) -> View:
+    """Limit the log-ins of an address, and those of an account that fail."""
+    by_account = limiter.shared_limit(
+        FAILED_LOG_INS,
+        scope="log-in",
+        key_func=account,
+        methods=["POST"],
+        deduct_when=lambda response: response.status_code in {401, 422},
+    )
+    by_address = limiter.shared_limit(
+        login_limit, scope="log-in", key_func=address, methods=["POST"]
+    )
+    return by_account(by_address(view))  # type: ignore[return-value]
+
+
+def _tell(response: Response) -> Response:
+    """How much is left (draft-ietf-httpapi-ratelimit-headers-07), and when to come again."""
+    if limit := limiter.current_limit:
+        amount, seconds = limit.limit.amount, limit.limit.get_expiry()
+        reset = max(1, math.ceil(limit.window.reset_time - time.time()))
+        response.headers["RateLimit-Limit"] = str(amount)
+        response.headers["RateLimit-Remaining"] = str(max(0, limit.remaining))
+        response.headers["RateLimit-Reset"] = str(reset)
+        response.headers["RateLimit-Policy"] = f"{amount};w={seconds}"
+        if limit.breached:
+            response.headers["Retry-After"] = str(reset)
+    return response
 
 
 def init_app(app: Flask) -> None:
+    """After `cache`, whose Valkey it is."""
     settings: Settings = app.config["SETTINGS"]
-    app.config["RATELIMIT_STORAGE_URI"] = (
-        settings.redis_url.get_secret_value() if settings.redis_url else "memory://"
-    )
+    uri, options = "memory://", {}
     if settings.redis_url:
-        app.config["RATELIMIT_STORAGE_OPTIONS"] = {
-            "socket_timeout": TIMEOUT,
-            "socket_connect_timeout": TIMEOUT,
-        }
-        # Without Valkey each process counts for itself rather than failing.
-        app.config["RATELIMIT_IN_MEMORY_FALLBACK_ENABLED"] = True
+        uri, options = "slipway://", {"valkey": app.extensions["valkey"]}
+    app.config.update(RATELIMIT_STORAGE_URI=uri, RATELIMIT_STORAGE_OPTIONS=options)
+    # Runs after the limiter's own, which counts log-ins by their outcome.
+    app.after_request(_tell)
     limiter.init_app(app)

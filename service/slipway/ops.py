@@ -8,6 +8,8 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLate
 from http import HTTPStatus
 from typing import Any
 
@@ -16,11 +18,14 @@ from flask import Flask
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from slipway import database, schema
+from slipway import database, schema, tasks
 from slipway.settings import Settings
 from slipway.telemetry import metrics
 
-THREADS = 2
+# One for each kind of question: a readiness check that waits leaves the others theirs.
+THREADS = 4
+# How long readiness waits for the database, seconds: less than the platform waits for readiness.
+READY_SECONDS = 2
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -32,15 +37,28 @@ def listen(settings: Settings) -> socket.socket:
 class Operations:
     """The WSGI application of the operations port."""
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        *,
+        is_alive: Callable[[], bool] = lambda: True,
+        missing: Callable[[], dict[str, str]] = dict,
+    ) -> None:
+        """`missing` tells what the process itself lacks to be ready, by name."""
+        self._is_alive, self._missing = is_alive, missing
+        self._queued = tasks.Queued(app)
         settings: Settings = app.config["SETTINGS"]
         with app.app_context():
             url = database.db.engine.url
         # Not the pool of the requests: a full one is no reason to be taken out of service.
         self.engine = create_engine(url, **database.engine_options(settings, pool_size=1))
+        # One check at a time, in no thread that answers; who asks meanwhile gets what it finds.
+        self._checker = ThreadPoolExecutor(1, "readiness")
+        self._checking = threading.Lock()
+        self._check: Future[str | None] | None = None
         self._pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {
             "/livez": self._alive,
-            "/startupz": self._alive,
+            "/startupz": self._started,
             "/readyz": self._ready,
             "/metrics": self._metrics,
         }
@@ -52,27 +70,40 @@ class Operations:
         start_response(f"{status} {HTTPStatus(status).phrase}", headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
-    def _alive(self) -> tuple[int, str, bytes]:
-        """The process alone; a worker answers once it has loaded the application."""
+    def _started(self) -> tuple[int, str, bytes]:
+        """The process alone, which answers once it has loaded the application."""
         return _json(200, {"status": "ok"})
+
+    def _alive(self) -> tuple[int, str, bytes]:
+        return self._started() if self._is_alive() else _json(503, {"status": "hangs"})
 
     def _ready(self) -> tuple[int, str, bytes]:
         """What requests cannot be served without: the database, with a schema that fits."""
+        missing = self._missing()
+        revision = None
         try:
-            revision = schema.current(self.engine)
-        except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            missing = {"database": f"does not answer: {reason}"}
+            revision = self._revision().result(READY_SECONDS)
+        except (SQLAlchemyError, TooLate) as error:
+            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            missing["database"] = f"does not answer: {reason or f'{READY_SECONDS} s'}"
         else:
-            if schema.serves(revision):
-                return _json(200, {"status": "ok", "schema": revision})
-            missing = {
-                "schema": f"is at {revision}, needs {schema.head()}: flask --app slipway migrate"
-            }
-        return _json(503, {"status": "unavailable", "missing": missing})
+            if not schema.serves(revision):
+                missing["schema"] = (
+                    f"is at {revision}, needs {schema.head()}: flask --app slipway migrate"
+                )
+        if missing:
+            return _json(503, {"status": "unavailable", "missing": missing})
+        return _json(200, {"status": "ok", "schema": revision})
+
+    def _revision(self) -> "Future[str | None]":
+        """The revision of the database's schema, once it answers."""
+        with self._checking:
+            if self._check is None or self._check.done():
+                self._check = self._checker.submit(schema.current, self.engine)
+            return self._check
 
     def _metrics(self) -> tuple[int, str, bytes]:
-        return 200, metrics.CONTENT_TYPE, metrics.exposition()
+        return 200, metrics.CONTENT_TYPE, metrics.exposition(self._queued)
 
     def _unknown(self) -> tuple[int, str, bytes]:
         return _json(404, {"status": "unknown", "pages": sorted(self._pages)})
@@ -82,9 +113,12 @@ def _json(status: int, body: dict[str, Any]) -> tuple[int, str, bytes]:
     return status, "application/json", json.dumps(body).encode() + b"\n"
 
 
-def serve(app: Flask, listener: socket.socket) -> None:
+def serve(app: Flask, listener: socket.socket, **checks: Any) -> None:
     """Answer on `listener` from threads of this process, as long as it lives."""
     server = waitress.create_server(
-        Operations(app), sockets=[listener], threads=THREADS, clear_untrusted_proxy_headers=True
+        Operations(app, **checks),
+        sockets=[listener],
+        threads=THREADS,
+        clear_untrusted_proxy_headers=True,
     )
     threading.Thread(target=server.run, name="operations", daemon=True).start()

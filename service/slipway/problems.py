@@ -14,10 +14,12 @@ from flask import Flask, Response, current_app
 from flask_smorest import Api
 from kombu.exceptions import OperationalError as BrokerError
 from marshmallow import Schema, fields
+from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from slipway.telemetry.tracing import trace_id
 
+CONTENT_TYPE = "application/problem+json"
 # When a dependency is away, ask again after so many seconds.
 RETRY_AFTER = 2
 
@@ -36,6 +38,17 @@ class ProblemSchema(Schema):
     )
 
 
+def members(status: int, detail: str, trace_id: str) -> dict[str, Any]:
+    """What every problem document says."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "trace_id": trace_id,
+    }
+
+
 def problem(
     status: int,
     detail: str,
@@ -44,15 +57,8 @@ def problem(
     **more: Any,
 ) -> Response:
     """An answer of `status` whose body is a problem document; `more` are extension members."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "trace_id": trace_id(),
-        **more,
-    }
-    response = Response(json.dumps(body) + "\n", status, content_type="application/problem+json")
+    body = {**members(status, detail, trace_id()), **more}
+    response = Response(json.dumps(body) + "\n", status, content_type=CONTENT_TYPE)
     response.headers.update(headers or {})
     return response
 
@@ -73,6 +79,13 @@ class ProblemApi(Api):
     """flask-smorest whose errors are problem documents."""
 
     ERROR_SCHEMA = ProblemSchema
+
+    def _register_responses(self) -> None:
+        """The documented errors, of the content type that they have."""
+        usual = self.DEFAULT_RESPONSE_CONTENT_TYPE  # type: ignore[has-type]
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = CONTENT_TYPE
+        super()._register_responses()
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = usual
 
     def handle_http_exception(self, error: HTTPException) -> Any:
         if error.code is None or error.code < 400:
@@ -105,9 +118,26 @@ def _away(error: Exception) -> Response:
     )
 
 
+def _disconnected(error: sqlalchemy.exc.DBAPIError) -> Response:
+    """Whatever the database said as it went is an absence too."""
+    if not error.connection_invalidated:
+        raise error
+    return _away(error)
+
+
+def _overtaken(_error: StaleDataError) -> Response:
+    return problem(409, "Somebody has changed it meanwhile: read it again.")
+
+
 def init_app(app: Flask) -> ProblemApi:
     """Answer every error of `app` with a problem document; gives what blueprints register with."""
-    app.config.update(API_TITLE="Slipway", API_VERSION="v1", OPENAPI_VERSION="3.1.0")
+    app.config.update(
+        API_TITLE="Slipway",
+        API_VERSION="v1",
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
     for kind in (
         sqlalchemy.exc.OperationalError,
         sqlalchemy.exc.InterfaceError,
@@ -117,4 +147,6 @@ def init_app(app: Flask) -> ProblemApi:
         redis.exceptions.TimeoutError,
     ):
         app.register_error_handler(kind, _away)
+    app.register_error_handler(sqlalchemy.exc.DBAPIError, _disconnected)
+    app.register_error_handler(StaleDataError, _overtaken)
     return ProblemApi(app)

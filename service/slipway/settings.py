@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     environment: Literal["production", "development"] = "production"
     # postgresql://user:password@host:port/database, or sqlite:///path.
     database_url: SecretStr = SecretStr("sqlite:///slipway.db")
-    # Without one, cache, limits and tasks live in the process: for one process alone.
+    # Without one, each process counts and works for itself, and only a single one keeps answers.
     redis_url: SecretStr | None = None
     # smtp://[user:password@]host[:port]; without one, mails are only logged.
     smtp_url: SecretStr | None = None

@@ -2,28 +2,20 @@
 
 import re
 import time
-from collections.abc import Iterator
 
 import pytest
-from answers import ANN, problem, settings
+import redis
+from answers import problem, settings
 from flask import Flask, request
 from flask.testing import FlaskClient
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import StaleDataError
 
 from slipway import create_app
-from slipway.cache import cache
 from slipway.database import db
-from slipway.limits import limiter
 from slipway.ops import Operations
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-
-
-@pytest.fixture(autouse=True)
-def _afresh(app: Flask) -> Iterator[None]:
-    with app.app_context():
-        yield
-        cache.clear()
-        limiter.reset()
 
 
 def test_the_root_links_to_what_answers(client: FlaskClient) -> None:
@@ -60,38 +52,33 @@ def test_a_broken_traceparent_gets_a_new_id(client: FlaskClient, bad: str) -> No
     assert trace != TRACE
 
 
-def test_a_task_can_be_followed_to_its_end(client: FlaskClient) -> None:
-    user = client.post("/api/users", json=ANN).get_json()["id"]
-    started = client.post("/api/tasks/email", json={"user_id": user})
-    assert started.status_code == 202
-    followed = client.get(started.headers["Location"]).get_json()
-    assert followed["id"] == started.get_json()["id"]
-    assert followed["status"] == "SUCCESS"
-
-
-def test_a_task_that_never_was_is_a_404(client: FlaskClient) -> None:
-    problem(client.get("/api/tasks/0af76519-16cd-43dd-8448-eb211c80319c"), 404)
-    problem(client.get("/api/tasks/none"), 404)
-
-
-def test_a_mail_to_nobody_is_refused(client: FlaskClient) -> None:
-    for user_id in (1, 0, 2**63, "1"):
-        problem(client.post("/api/tasks/email", json={"user_id": user_id}), 422)
-
-
-def test_mails_are_limited(client: FlaskClient) -> None:
-    user = client.post("/api/users", json=ANN).get_json()["id"]
-    mails = [client.post("/api/tasks/email", json={"user_id": user}) for _ in range(31)]
-    assert [m.status_code for m in mails] == [202] * 30 + [429]
-    problem(mails[-1], 429)
-    assert int(mails[-1].headers["Retry-After"]) <= 60
-
-
 def test_a_database_that_is_away_is_a_503_that_says_when_to_come_again() -> None:
     app = create_app(settings(database_url="postgresql://x:secret@127.0.0.1:1/x"))
-    answer = app.test_client().get("/api/users")
+    answer = app.test_client().post("/login", json={"email": "a@example.com", "password": "x"})
     assert "secret" not in str(problem(answer, 503))
     assert int(answer.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (DBAPIError("SELECT 1", {}, Exception("inside"), connection_invalidated=True), 503),
+        (DBAPIError("SELECT 1", {}, Exception("inside")), 500),
+        (StaleDataError("an inside"), 409),
+        (redis.ConnectionError("inside"), 503),
+    ],
+    ids=["the connection is gone", "the statement is wrong", "overtaken", "Valkey is gone"],
+)
+def test_what_goes_wrong_with_data_has_its_status(
+    app: Flask, client: FlaskClient, error: Exception, status: int
+) -> None:
+    def fail() -> str:
+        raise error
+
+    app.view_functions["root.ping"] = fail
+    answer = client.get("/ping")
+    assert "inside" not in str(problem(answer, status))
+    assert ("Retry-After" in answer.headers) == (status == 503)
 
 
 def test_readiness_asks_the_database_that_requests_use() -> None:

@@ -237,6 +237,23 @@ def test_log_ins_are_limited_with_those_of_the_api(app: Flask, stranger: FlaskCl
     assert stranger.get("/account/login").status_code == 200
 
 
+def test_sign_ups_are_limited_with_those_of_the_api_whoever_signs_up(
+    app: Flask, stranger: FlaskClient
+) -> None:
+    def by_api(number: int) -> int:
+        person = {"name": "Ann", "email": f"{number}@example.com", "password": PASSWORD}
+        return stranger.post("/api/users", json=person).status_code
+
+    def by_page(number: int) -> int:
+        fields = {"name": "Ann", "email": f"{number}@example.com", "password": PASSWORD}
+        return send(stranger, "/account/signup", **fields).status_code
+
+    # Each way leaves a session or none, which makes no difference.
+    assert [by_api(n) for n in range(10)] == [201] * 10
+    assert [by_page(n) for n in range(10, 21)] == [302] * 10 + [429]
+    assert by_api(21) == 429
+
+
 @pytest.mark.parametrize("path", ["/account/login", "/account/signup", "/account/logout"])
 def test_a_form_without_its_token_is_refused(ann: FlaskClient, path: str) -> None:
     other = token(browser(ann.application).get("/account/login"))

@@ -9,7 +9,7 @@ from marshmallow import Schema, fields, validate
 
 from slipway import accounts, conditional, identity, tokens
 from slipway.api.users import UserSchema
-from slipway.limits import limiter, login_limit
+from slipway.limits import limiter, log_ins, login_limit
 from slipway.models import User
 from slipway.validation import Blueprint, Password, StrictSchema, Text
 
@@ -37,17 +37,16 @@ class TokensSchema(Schema):
 @blueprint.arguments(LoginSchema)
 @blueprint.response(200, TokensSchema)
 @blueprint.alt_response(401, "UNAUTHORIZED")
-@limiter.limit(login_limit)
+@log_ins
 def login(data: dict[str, str]) -> dict[str, Any]:
     """Tokens for an e-mail and its password."""
-    user = accounts.log_in(data["email"], data["password"])
-    if user is None:
-        abort(
-            401,
-            message="E-mail or password are wrong.",
-            headers={"WWW-Authenticate": 'Bearer realm="slipway"'},
-        )
-    return tokens.first(user)
+    if user := accounts.log_in(data["email"], data["password"]):
+        return tokens.first(user)
+    return abort(  # type: ignore[no-any-return]
+        401,
+        message="E-mail or password are wrong.",
+        headers={"WWW-Authenticate": 'Bearer realm="slipway"'},
+    )
 
 
 @blueprint.post("/refresh")

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from slipway import accounts, cache, conditional, identity
 from slipway.database import db
 from slipway.idempotency import idempotent
-from slipway.limits import limiter, signup_limit
+from slipway.limits import sign_ups
 from slipway.models import ADMIN, USER, User
 from slipway.paging import Page, PageQuery, paginate
 from slipway.validation import Blueprint, Email, Password, StrictSchema, Text
@@ -30,7 +30,6 @@ LINKS = {
     operation: {"operationId": operation, "parameters": {"user_id": "$response.body#/id"}}
     for operation in ("read_user", "replace_user", "patch_user", "delete_user")
 }
-TOPIC = "users"
 
 ORDERS: dict[str, list[InstrumentedAttribute[Any]]] = {
     "id": [User.id],
@@ -111,12 +110,11 @@ def _found(user_id: int, *, to_change: bool = False) -> User:
 def _committed() -> None:
     accounts.flush()
     db.session.commit()
-    cache.forget(TOPIC)
 
 
 @blueprint.get("")
 @identity.admins_only
-@cache.kept(LIST_SECONDS, topic=TOPIC, reader=lambda: identity.user().role)
+@cache.kept(LIST_SECONDS, topic="users", reader=lambda: identity.user().role)
 @blueprint.arguments(UserQuery, location="query")
 @blueprint.response(200, UserPageSchema)
 def list_users(query: dict[str, Any]) -> tuple[Page[User], dict[str, str]]:
@@ -141,7 +139,7 @@ def list_users(query: dict[str, Any]) -> tuple[Page[User], dict[str, str]]:
 @blueprint.response(201, UserSchema)
 @blueprint.doc(responses={201: {"links": LINKS}})
 @blueprint.alt_response(409, "CONFLICT")
-@limiter.limit(signup_limit, exempt_when=lambda: identity.claimed() is not None)
+@sign_ups
 def create_user(data: dict[str, Any]) -> tuple[User, dict[str, str]]:
     """Sign up; or, as an admin, a new user. `Location` says where it is."""
     if not identity.is_anonymous():
@@ -151,7 +149,6 @@ def create_user(data: dict[str, Any]) -> tuple[User, dict[str, str]]:
     elif "password" not in data:
         abort(422, messages={"json": {"password": ["Missing data for required field."]}})
     user = accounts.add(**data)
-    cache.forget(TOPIC)
     return user, {
         "Location": url_for("users.read_user", user_id=user.id),
         **conditional.tag(user.version),

@@ -16,7 +16,7 @@ from werkzeug.exceptions import Conflict
 
 from slipway import accounts, identity, oauth
 from slipway.database import db
-from slipway.limits import limiter, log_ins, login_limit, signup_limit
+from slipway.limits import limiter, log_ins, login_limit, sign_ups
 from slipway.models import User
 from slipway.validation import own_path
 from slipway.web import forms
@@ -64,7 +64,7 @@ def _providers() -> list[tuple[str, str]]:
 
 
 @blueprint.route("/signup", methods=["GET", "POST"])
-@limiter.limit(signup_limit, methods=["POST"])
+@sign_ups
 def signup() -> ResponseReturnValue:
     form = forms.SignUp()
     if form.validate_on_submit():
