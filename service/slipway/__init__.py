@@ -10,10 +10,13 @@ from slipway import (
     conditional,
     converters,
     database,
+    headers,
     limits,
+    oauth,
     problems,
     tasks,
     tokens,
+    web,
 )
 from slipway.settings import Settings, load_settings
 from slipway.telemetry import metrics, tracing
@@ -25,7 +28,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises SettingsError when the environment is wrong.
     """
     settings = settings or load_settings()
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     app.config.from_mapping(
         SETTINGS=settings,
         SECRET_KEY=settings.secret_key.get_secret_value(),
@@ -41,6 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if hops := settings.forwarded_hops:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
+    headers.init_app(app)
     tracing.init_app(app)
     metrics.init_app(app)
     database.init_app(app)
@@ -51,5 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     conditional.init_app(app)
     tokens.init_app(app)
     api.register(problems.init_app(app))
+    oauth.init_app(app)
+    web.init_app(app)
     commands.init_app(app)
     return app

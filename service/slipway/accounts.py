@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from slipway import passwords
 from slipway.database import db, now
-from slipway.models import ADMIN, SignIn, User
+from slipway.models import ADMIN, Identity, SignIn, User
 
 SIGN_IN_DAYS = 30
 
@@ -103,6 +103,13 @@ def end(sign_in_id: str) -> None:
 def end_all(user: User, *, keep: SignIn | None = None) -> None:
     """Log out everywhere, not committed yet."""
     _end(SignIn.user_id == user.id, SignIn.id != (keep.id if keep else ""))
+
+
+def evict(user: User) -> None:
+    """Take away every way into the account: password, sessions, providers; not committed yet."""
+    user.password_hash = None
+    end_all(user)
+    db.session.execute(delete(Identity).where(Identity.user_id == user.id))
 
 
 def _end(*which: object) -> None:

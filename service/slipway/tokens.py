@@ -115,7 +115,7 @@ def rotated() -> dict[str, Any]:
     """New tokens for the refresh token of this request, which is worth nothing from now on."""
     used = get_jwt()
     refresh = _make(create_refresh_token, used["sid"], used["sub"])
-    if not accounts.rotate(used["sid"], used["jti"], get_jti(refresh)):
+    if not accounts.rotate(used["sid"], used["jti"], str(get_jti(refresh))):
         abort(refused("The token was used before: its session has ended."))
     return _pair(used["sid"], used["sub"], refresh)
 

@@ -4,6 +4,8 @@ Each call is an admin's with a session of its own, by the same database: calls c
 users, end sessions and use refresh tokens up.
 """
 
+from typing import Any
+
 import schemathesis
 from answers import settings
 from sqlalchemy import select
@@ -26,10 +28,12 @@ def _tokens() -> dict[str, str]:
 class _Bearer:
     kind = "access_token"
 
-    def get(self, _case: schemathesis.Case, _context: schemathesis.AuthContext) -> str:
+    def get(self, _case: schemathesis.Case[Any], _context: schemathesis.AuthContext) -> str:
         return _tokens()[self.kind]
 
-    def set(self, case: schemathesis.Case, data: str, _context: schemathesis.AuthContext) -> None:
+    def set(
+        self, case: schemathesis.Case[Any], data: str, _context: schemathesis.AuthContext
+    ) -> None:
         case.headers["Authorization"] = f"Bearer {data}"
 
 

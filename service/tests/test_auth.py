@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 import pytest
@@ -20,7 +20,7 @@ from sqlalchemy import select
 
 from slipway import accounts, create_app, passwords
 from slipway.database import db, now
-from slipway.models import SignIn, User
+from slipway.models import Identity, SignIn, User
 from slipway.settings import DEVELOPMENT_SECRET
 
 KEY, NEXT_KEY = "k" * 40, "n" * 40
@@ -91,9 +91,9 @@ def test_a_login_hashes_as_much_for_an_account_that_does_not_exist(
     checked = []
 
     class Counting(PasswordHasher):
-        def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # noqa: A002
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002
             checked.append(hash)
-            return bool(super().verify(hash, password))
+            return super().verify(hash, password)
 
     monkeypatch.setattr(passwords, "_hasher", Counting(1, 8, 1))
     for email in (ANN["email"], "nobody@example.com"):
@@ -363,15 +363,21 @@ def test_a_command_makes_the_first_admin(app: Flask, anonymous: FlaskClient) -> 
     assert anonymous.get("/api/users", headers=bearer(token)).status_code == 200
 
 
-def test_the_command_makes_an_admin_of_a_user_and_ends_their_sessions(
+def test_the_command_makes_an_admin_of_a_user_and_ends_their_sessions_and_other_log_ins(
     app: Flask, anonymous: FlaskClient, tokens: Tokens
 ) -> None:
+    with app.app_context():
+        db.session.add(Identity(issuer="https://id.example", subject="thief", user_id=1))
+        db.session.commit()
     code, output = create_admin(app, ANN["email"], "--password", "quite another one")
     assert (code, output.split(",")[0]) == (0, "create-admin: changed ann@example.com")
     refused(anonymous.get("/me", headers=bearer(tokens["access_token"])))
     login = anonymous.post("/login", json={**LOGIN, "password": "quite another one"}).get_json()
     me = anonymous.get("/me", headers=bearer(login["access_token"]))
     assert me.get_json()["role"] == "admin"
+    with app.app_context():
+        assert db.session.scalars(select(Identity)).all() == []
+        assert db.session.scalars(select(User)).one().email_verified
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,10 @@ def test_a_request_under_way_is_finished_at_the_end(tmp_path: Path, sqlite_url: 
     ("environment", "line"),
     [
         ({"WEB_THREADS": "none"}, "slipway: WEB_THREADS: "),
-        ({"ENVIRONMENT": "production"}, "slipway: SECRET_KEY: production needs one"),
+        (
+            {"ENVIRONMENT": "production", "JWT_SECRET_KEY": "j" * 32},
+            "slipway: SECRET_KEY: production needs one",
+        ),
         ({"OPS_PORT": "taken"}, "slipway: OPS_PORT: cannot listen on 127.0.0.1:"),
     ],
 )

@@ -62,6 +62,16 @@ def test_development_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"BIND": "nowhere"}, "BIND", "pattern"),
         ({"OPS_PORT": "70000"}, "OPS_PORT", "65535"),
         ({"ENVIRONMENT": "prod"}, "ENVIRONMENT", "production"),
+        ({"OAUTH_GOOGLE_CLIENT_ID": "x"}, "OAUTH_GOOGLE_CLIENT_SECRET", "missing"),
+        ({"OAUTH_GITHUB_CLIENT_SECRET": "x"}, "OAUTH_GITHUB_CLIENT_ID", "missing"),
+        ({"OAUTH_GITHUB_URL": "http://git.example"}, "OAUTH_GITHUB_URL", "https://"),
+        ({"OAUTH_GITHUB_URL": "git.example"}, "OAUTH_GITHUB_URL", "https://"),
+        ({"OAUTH_OIDC_CLIENT_ID": "x"}, "OAUTH_OIDC_ISSUER", "missing"),
+        ({"OAUTH_OIDC_CLIENT_ID": "x"}, "OAUTH_OIDC_CLIENT_SECRET", "missing"),
+        ({"OAUTH_OIDC_ISSUER": "https://id.example"}, "OAUTH_OIDC_CLIENT_ID", "missing"),
+        ({"OAUTH_OIDC_ISSUER": "http://id.example"}, "OAUTH_OIDC_ISSUER", "https://"),
+        ({"OAUTH_OIDC_ISSUER": "ftp://127.0.0.1"}, "OAUTH_OIDC_ISSUER", "https://"),
+        ({"OAUTH_OIDC_ISSUER": "https://"}, "OAUTH_OIDC_ISSUER", "https://"),
         ({"SECRET_KEY_FILE": "/nowhere"}, "SECRET_KEY", "both set"),
         ({"REDIS_URL_FILE": "/nowhere"}, "REDIS_URL_FILE", "cannot read /nowhere"),
     ],
@@ -100,3 +110,20 @@ def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     settings = load(monkeypatch, **rest, SECRET_KEY_FILE=str(file))
     assert settings.secret_key.get_secret_value() == "f" * 40
     assert "f" * 40 not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "issuer"),
+    [
+        ("production", "https://id.example/realm"),
+        ("production", "http://localhost:9400"),
+        ("production", "http://[::1]:9400"),
+        ("development", "http://keycloak:8080"),
+    ],
+)
+def test_a_provider_speaks_https_unless_it_is_a_developers(
+    monkeypatch: pytest.MonkeyPatch, environment: str, issuer: str
+) -> None:
+    whole = {"OAUTH_OIDC_CLIENT_ID": "x", "OAUTH_OIDC_CLIENT_SECRET": "y"}
+    settings = load(monkeypatch, **GOOD, **whole, ENVIRONMENT=environment, OAUTH_OIDC_ISSUER=issuer)
+    assert settings.oauth_oidc_issuer == issuer
