@@ -63,7 +63,7 @@ def when_ready(server: Any) -> None:
     if settings.environment == "development":
         host = "127.0.0.1" if settings.ops_host == "0.0.0.0" else settings.ops_host  # noqa: S104
         print(
-            f"\n  slipway serves   http://{settings.bind}/api/users"
+            f"\n  slipway serves   http://{settings.bind}/"
             f"\n  probes, metrics  http://{host}:{settings.ops_port}/readyz /livez /metrics"
             "\n  end it with      Ctrl-C\n",
             file=sys.stderr,

@@ -1,28 +1,174 @@
-"""Work that a request need not wait for: Celery over Valkey, or in the process without one."""
+"""Work that a request need not wait for: in Celery's workers over Valkey, or in this process.
 
-import smtplib
+A task is delivered until it has ended, so it may run more than once: it has to bear that. What
+fails for the moment is tried again, ever more slowly; what fails for good becomes a dead letter.
+"""
+
+import random
+import ssl
+import time
 import uuid
-from email.message import EmailMessage
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any, NoReturn
 
+import redis
+import sqlalchemy.exc
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery, Task, shared_task
-from celery.result import AsyncResult
+from celery.backends.redis import RedisBackend
+from celery.exceptions import Reject, Retry
 from flask import Flask, current_app
+from kombu.exceptions import OperationalError as BrokerError
+from prometheus_client import Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import delete
 
-from slipway.database import db
-from slipway.models import User
+from slipway import dead_letters, mail
+from slipway.background import Background
+from slipway.database import db, now
+from slipway.dead_letters import DeadLetter, DeadLetters
+from slipway.models import SentMail, User
 from slipway.settings import Settings
+from slipway.valkey import Valkey
 
-# Seconds until the broker or the mail server is given up.
-BROKER_TIMEOUT = 1
-SMTP_TIMEOUT = 10
+QUEUE = "celery"
+
+# Seconds until the broker is given up, at each step of asking it.
+BROKER_SECONDS = 1
+# How long one can ask after a task.
 RESULT_SECONDS = 24 * 3600
 
+# A task is told to end, and then killed, after so many seconds.
+SOFT_SECONDS = 50
+HARD_SECONDS = 55
+# Tries of a task that fails for the moment: about six minutes together.
+TRIES = 12
+PAUSE_MOST_SECONDS = 60
+# A message that nobody has acknowledged for so long is delivered again. It has to be longer than
+# a pause and a try together: a worker holds the message through both.
+VISIBILITY_SECONDS = 120
 
-@shared_task  # type: ignore[untyped-decorator]
-def send_greeting(user_id: int) -> str:
-    """Send the user a mail that greets them; a user who is gone gets none."""
+# What may be over the next time.
+PASSING = (
+    OSError,
+    SoftTimeLimitExceeded,
+    BrokerError,
+    redis.RedisError,
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+)
+
+# Long after the last try and every replay that somebody thinks of in time.
+SENT_DAYS = 7
+
+DURATION = Histogram(
+    "slipway_task_duration_seconds",
+    "How long a try of a task took, and how it ended",
+    ["task", "outcome"],
+    registry=None,
+)
+
+
+class Results(RedisBackend):  # type: ignore[misc]
+    """Celery's results in Valkey, for whoever asks; nobody waits, so nothing is subscribed to."""
+
+    def on_task_call(self, producer: object, task_id: str) -> None:
+        pass
+
+
+@contextmanager
+def _measured(name: str) -> Iterator[None]:
+    began, outcome = time.monotonic(), "failure"
+    try:
+        yield
+        outcome = "success"
+    except (Retry, Reject):
+        outcome = "retry"
+        raise
+    finally:
+        DURATION.labels(name, outcome).observe(time.monotonic() - began)
+
+
+def pause(tries: int) -> float:
+    """Seconds until the next of `tries`: twice as long each time, and never all at once."""
+    longest = min(2.0**tries, PAUSE_MOST_SECONDS)
+    return random.uniform(longest / 2, longest)  # noqa: S311
+
+
+class AppTask(Task):  # type: ignore[misc]
+    """A task within the application that is tried again, and then buried, when it fails."""
+
+    max_retries = None
+    flask_app: Flask
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self.flask_app.app_context(), _measured(self.name):
+            if self.request.is_eager or self.request.called_directly:
+                return self.run(*args, **kwargs)
+            return self._run_or_bury(*args, **kwargs)
+
+    def _run_or_bury(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            self._count_deliveries()
+            return self.run(*args, **kwargs)
+        except PASSING as error:
+            if self.request.retries + 1 >= TRIES:
+                self._bury(error, args, kwargs)
+            self._again(error)
+        except Exception as error:
+            self._bury(error, args, kwargs)
+
+    def _count_deliveries(self) -> None:
+        deliveries = 0
+        # Who cannot be asked now has seen no harm either.
+        with suppress(redis.RedisError):
+            deliveries = self._letters.deliveries(self.request.id, self.request.retries)
+        if deliveries > dead_letters.MOST_DELIVERIES:
+            raise RuntimeError(f"was begun {deliveries - 1} times and never ended")
+
+    def _again(self, error: Exception) -> NoReturn:
+        try:
+            raise self.retry(exc=error, countdown=pause(self.request.retries))
+        except Reject as lost:
+            # Celery would drop it where the next try cannot be queued.
+            raise Reject(str(lost.reason), requeue=True) from error
+
+    def _bury(self, error: Exception, args: Any, kwargs: Any) -> NoReturn:
+        letter = DeadLetter(
+            id=self.request.id,
+            name=self.name,
+            args=list(args),
+            kwargs=kwargs,
+            reason=f"{type(error).__name__}: {error}",
+            tries=self.request.retries + 1,
+        )
+        try:
+            self._letters.put(letter)
+        except redis.RedisError as away:
+            raise Reject(f"no place for a dead letter: {away}", requeue=True) from error
+        raise error
+
+    @property
+    def _letters(self) -> DeadLetters:
+        letters: DeadLetters = self.flask_app.extensions["dead_letters"]
+        return letters
+
+
+@shared_task(bind=True)  # type: ignore[untyped-decorator]
+def send_email(self: Task, user_id: int, subject: str, text: str) -> str:
+    """Send the user a mail, once however often the task is run.
+
+    What SMTP leaves open: a worker that dies between the server's 250 and the commit, a moment
+    later, knows of nothing, and the mail is sent again, with the same Message-ID.
+    """
+    task_id = self.request.id
+    if db.session.get(SentMail, task_id):
+        return "sent before"
     user = db.session.get(User, user_id)
     if user is None:
         return "no such user"
@@ -30,66 +176,137 @@ def send_greeting(user_id: int) -> str:
     if settings.smtp_url is None:
         current_app.logger.info("SMTP_URL is not set: a mail to user %d was not sent", user_id)
         return "not sent: SMTP_URL is not set"
-    mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = settings.mail_from, user.email, "Welcome aboard"
-    mail.set_content(f"Hello {user.name},\n\nthis mail left the slipway as it should.\n")
-    _send(mail, settings.smtp_url.get_secret_value())
+    letter = mail.build(settings.mail_from, user.email, subject, text, task_id=task_id)
+    db.session.add(SentMail(task_id=task_id))
+    if db.engine.dialect.name == "postgresql":
+        # A second worker with the same task waits at the key. SQLite has one process, and would
+        # have nobody else write meanwhile.
+        try:
+            db.session.flush()
+        except sqlalchemy.exc.IntegrityError:
+            return "sent before"
+    mail.send(letter, settings.smtp_url.get_secret_value())
+    _write_down(task_id)
     return "sent"
 
 
-def _send(mail: EmailMessage, url: str) -> None:
-    parts = urlsplit(url)
-    client = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
-    with client(parts.hostname or "", parts.port or 0, timeout=SMTP_TIMEOUT) as server:
-        if parts.username:
-            server.login(unquote(parts.username), unquote(parts.password or ""))
-        server.send_message(mail)
+def _write_down(task_id: str) -> None:
+    """Commit what was sent. It is sent: not even a database that is away makes that a failure."""
+    try:
+        db.session.commit()
+        old = delete(SentMail).where(SentMail.sent_at < now() - timedelta(days=SENT_DAYS))
+        db.session.execute(old, execution_options={"synchronize_session": False})
+        db.session.commit()
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        db.session.rollback()
+        current_app.logger.warning("could not write down that mail %s was sent: %s", task_id, error)
 
 
-def enqueue(task: Task, *args: Any) -> AsyncResult:
-    """Hand the task to a worker; kombu's OperationalError where the broker does not answer."""
-    task_id = str(uuid.uuid4())
-    if not task.app.conf.task_always_eager:
-        # Told apart, from here on, from a task that never was.
-        task.app.backend.store_result(task_id, None, "QUEUED")
-    return task.apply_async(args, task_id=task_id, retry=False)
+def enqueue(task: Task, *args: Any, asked_by: int, task_id: str | None = None) -> str:
+    """Have the task done soon; gives its id. Where the broker does not answer, an error of 503."""
+    celery: Celery = current_app.extensions["celery"]
+    # Of this application: the name in this module stands for the last one that was made.
+    task = celery.tasks[task.name]
+    task_id = task_id or str(uuid.uuid4())
+    celery.backend.set(_asked_by_key(task_id), str(asked_by))
+    # Told apart, from here on, from a task that never was.
+    celery.backend.store_result(task_id, None, "QUEUED")
+    background: Background | None = current_app.extensions["background"]
+    if background:
+        background.do(partial(task.apply, args, task_id=task_id))
+    else:
+        task.apply_async(args, task_id=task_id, retry=False)
+    return task_id
+
+
+def asked_by(task_id: str) -> int | None:
+    """The id of the user who asked for the task; None if nobody did, or too long ago."""
+    found = current_app.extensions["celery"].backend.get(_asked_by_key(task_id))
+    return int(found) if found else None
+
+
+def state(task_id: str) -> dict[str, Any]:
+    """How far a task has come, and what a successful one says."""
+    backend = current_app.extensions["celery"].backend
+    meta = backend.get_task_meta(task_id, cache=False)
+    done = meta["status"] == "SUCCESS"
+    return {"id": task_id, "status": meta["status"], "result": meta["result"] if done else None}
+
+
+def _asked_by_key(task_id: str) -> str:
+    return f"slipway:asked-by:{task_id}"
+
+
+class Queued(Collector):
+    """How many tasks wait for a worker, as Prometheus reads it; nothing while nobody knows."""
+
+    def __init__(self, app: Flask) -> None:
+        settings: Settings = app.config["SETTINGS"]
+        url = settings.redis_url
+        # It gives up soon: a scrape has other things to tell.
+        self._client = Valkey(url.get_secret_value()).client if url else None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        if self._client:
+            with suppress(redis.RedisError):
+                length: Any = self._client.llen(QUEUE)
+                yield GaugeMetricFamily(
+                    "slipway_tasks_queued", "Tasks that wait for a worker", value=length
+                )
+
+
+def _over_valkey(celery: Celery, url: str) -> None:
+    """Queue and results in Valkey, with an end to every wait and no retries behind our back."""
+    timeouts = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
+    if url.startswith("rediss"):
+        celery.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+        celery.conf.redis_backend_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    celery.conf.update(
+        broker_url=url,
+        broker_transport_options={
+            **timeouts,
+            "max_retries": 0,
+            # Every priority in one list, which is all that slipway.transport takes from.
+            "priority_steps": [0],
+            # A connection that is silently gone is noticed after about twice as long, seconds.
+            "health_check_interval": 5,
+            "visibility_timeout": VISIBILITY_SECONDS,
+            # How often, seconds, a worker looks for what another one left behind.
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 30,
+        },
+        result_backend=f"{__name__}:Results+{url}",
+        result_backend_transport_options={"retry_policy": {"max_retries": 0}},
+        redis_socket_timeout=BROKER_SECONDS,
+        redis_socket_connect_timeout=BROKER_SECONDS,
+    )
 
 
 def init_app(app: Flask) -> None:
     settings: Settings = app.config["SETTINGS"]
-
-    class AppTask(Task):  # type: ignore[misc]
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            with app.app_context():
-                return self.run(*args, **kwargs)
-
-    celery = Celery(app.name, task_cls=AppTask)
+    celery = Celery(app.name, task_cls=type("AppTask", (AppTask,), {"flask_app": app}))
     celery.conf.update(
         result_expires=RESULT_SECONDS,
         task_ignore_result=False,
+        task_store_eager_result=True,
+        task_acks_late=True,
+        task_acks_on_timeout=False,
+        task_reject_on_worker_lost=True,
+        task_soft_time_limit=SOFT_SECONDS,
+        task_time_limit=HARD_SECONDS,
+        worker_deduplicate_successful_tasks=True,
         worker_hijack_root_logger=False,
+        worker_prefetch_multiplier=1,
         worker_send_task_events=False,
     )
     if settings.redis_url:
         url = settings.redis_url.get_secret_value()
-        timeouts = {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT}
-        celery.conf.update(
-            broker_url=url,
-            result_backend=url,
-            broker_transport_options=timeouts,
-            redis_socket_timeout=BROKER_TIMEOUT,
-            redis_socket_connect_timeout=BROKER_TIMEOUT,
-            result_backend_transport_options={"retry_policy": {"max_retries": 0}},
-            broker_connection_retry_on_startup=True,
-            task_acks_late=True,
-            task_reject_on_worker_lost=True,
-            worker_prefetch_multiplier=1,
-        )
+        _over_valkey(celery, url)
+        app.extensions.update(dead_letters=DeadLetters(url), background=None)
     else:
-        celery.conf.update(
-            task_always_eager=True,
-            task_store_eager_result=True,
-            result_backend="cache+memory://",
-        )
+        celery.conf.result_backend = "cache+memory://"
+        app.extensions.update(dead_letters=None, background=Background())
     celery.set_default()
     app.extensions["celery"] = celery
+    app.cli.add_command(dead_letters.commands)

@@ -16,9 +16,7 @@ PASSWORD_LEAST, PASSWORD_MOST = 12, 128
 # As openapi.json tells what the fields below check: no control character, not only blanks.
 PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
 # The same with newlines.
-LINES = (
-    r"^([^\x00-\x1f\x7f-\x9f]|\r?\n)*[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]|\r?\n)*$"
-)
+LINES = r"^([^\x00-\x1f\x7f-\x9f]|\r?\n)*[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]|\r?\n)*$"
 # What a browser takes for an address (HTML, 4.10.5.1.5), with a dot in its domain.
 ADDRESS = (
     r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
