@@ -1,8 +1,12 @@
 """Requests per second and p99 of the service, beside a bare Flask served by `gunicorn -w 4`.
 
-Everything runs from one image, in one run: the servers on the first core, PostgreSQL and `wrk` on
-the last, and rounds of all contenders alternate, so that a disturbance meets them alike.
+Everything runs from one image, in one run: the servers on the first core, PostgreSQL, Valkey and
+`wrk` on the last, and rounds of all contenders alternate, so that a disturbance meets them alike.
 Writes bench.json, and the table in README.md that quotes it. Linux, with a Docker engine and wrk.
+
+The list is asked for by an admin, as in production: each request checks a token, reads session and
+user from PostgreSQL, and counts against a limit in Valkey. It is made anew for each, as each asks
+in other words for the same rows, and kept like any other; `kept` asks for the kept answer alone.
 """
 
 from __future__ import annotations
@@ -21,10 +25,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +63,15 @@ INSERT INTO users (name, email, created_at, updated_at)
   SELECT 'Name ' || i::bigint * 7919 % 1000003, 'user' || i || '@example.org', now(), now()
   FROM generate_series(1, 1000000) AS i;
 VACUUM ANALYZE users;
+"""
+
+# An address that nobody has asked for yet, and so no kept answer: all rows are younger than this.
+UNKEPT = """
+local began, number = os.date("!%Y-%m-%dT%H:%M:%S", os.time() - 1e9), 0
+request = function()
+  number = number + 1
+  return wrk.format(nil, wrk.path .. string.format("&created_from=%s.%06dZ", began, number))
+end
 """
 
 # Run inside the image: the cursor after a row, made as the service makes it.
@@ -98,25 +111,18 @@ def parse_wrk(report: str) -> Measure:
     return Measure(float(rate[1]), round(float(slow[1]) * UNITS[slow[2]], 3))
 
 
-def wrk(url: str, seconds: int) -> str:
+def wrk(options: Sequence[str], seconds: int) -> str:
+    """The report; `options` say what is asked for."""
     command = ["taskset", "-c", OTHER_CORE, "wrk", "--latency", "--threads", "1"]
-    command += [
-        "--connections",
-        str(CONNECTIONS),
-        "--duration",
-        f"{seconds}s",
-        "--timeout",
-        "10s",
-        url,
-    ]
-    return run(command)
+    command += ["--connections", str(CONNECTIONS), "--duration", f"{seconds}s", "--timeout", "10s"]
+    return run([*command, *options])
 
 
 # ── Containers ───────────────────────────────────────────────────────────────────────────────────
 
 
-def run(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def run(command: Sequence[str], stdin: str = "") -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
         seen = (done.stderr or done.stdout).strip().splitlines()[-1:]
         raise BenchError(f"{' '.join(command[:3])}: {seen[0] if seen else done.returncode}")
@@ -157,31 +163,46 @@ def database(image: str) -> Iterator[Database]:
     password = secrets.token_hex(16)
     options = ["--env", "POSTGRES_USER=slipway", "--env", f"POSTGRES_PASSWORD={password}"]
     with container("postgres", image, options, [], core=OTHER_CORE) as name:
-        address = run(
-            [
-                "docker",
-                "inspect",
-                "-f",
-                "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
-                name,
-            ]
-        )
+        address = address_of(name)
         until_it_listens(name, address, 5432)
         yield Database(name, f"postgresql://slipway:{password}@{address}:5432/slipway")
 
 
-def gunicorn_options(url: str, bind: str, hops: int) -> list[str]:
-    settings = {
-        "DATABASE_URL": url,
+@contextmanager
+def valkey(image: str) -> Iterator[str]:
+    """Its URL, on the same bridge."""
+    with container("valkey", image, [], [], core=OTHER_CORE) as name:
+        address = address_of(name)
+        until_it_listens(name, address, 6379)
+        yield f"redis://{address}:6379/0"
+
+
+def address_of(name: str) -> str:
+    template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    return run(["docker", "inspect", "-f", template, name])
+
+
+def settings_of(database_url: str, redis_url: str) -> dict[str, str]:
+    """What all processes of the service share. No limit is met; counting costs what it costs."""
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
         "SECRET_KEY": secrets.token_hex(32),
+        "JWT_SECRET_KEY": secrets.token_hex(32),
+        "RATE_LIMIT": "100000 per second",
+        "WEB_CONCURRENCY": str(PROCESSES),
+    }
+
+
+def gunicorn_options(settings: Mapping[str, str], bind: str, hops: int) -> list[str]:
+    own = {
         "BIND": bind,
         "OPS_HOST": "127.0.0.1",
         "OPS_PORT": str(free_port()),
-        "WEB_CONCURRENCY": str(PROCESSES),
         "FORWARDED_HOPS": str(hops),
     }
     options = ["--network", "host"]
-    for name, value in settings.items():
+    for name, value in {**settings, **own}.items():
         options += ["--env", f"{name}={value}"]
     return options
 
@@ -210,14 +231,19 @@ def last_words(name: str) -> str:
     return ((said.stdout + said.stderr).strip().splitlines() or ["none"])[-1]
 
 
-def until_it_answers(name: str, port: int) -> None:
-    until_it_listens(name, "127.0.0.1", port)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", "/")
-    status = connection.getresponse().status
+def admins_token(name: str, url: str) -> str:
+    """An access token, for a quarter of an hour, of an admin made by the service's own command."""
+    account = {"email": "bench@example.org", "password": secrets.token_hex(16)}
+    create = ["flask", "--app", "slipway", "create-admin", account["email"], "--password", "-"]
+    run(["docker", "exec", "--interactive", name, *create], stdin=account["password"] + "\n")
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+    connection.request("POST", "/login", json.dumps(account), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    body = response.read()
     connection.close()
-    if status != 200:
-        raise BenchError(f"{name}: GET / is {status}; its last words: {last_words(name)}")
+    if response.status != 200:
+        raise BenchError(f"{name}: POST /login is {response.status}: {body[:200]!r}")
+    return str(json.loads(body)["access_token"])
 
 
 def nginx_on(port: int) -> str:
@@ -228,7 +254,9 @@ def nginx_on(port: int) -> str:
 
 
 @contextmanager
-def contenders(image: str, nginx_image: str, url: str, shared: Path) -> Iterator[dict[str, str]]:
+def contenders(
+    image: str, nginx_image: str, settings: Mapping[str, str], shared: Path
+) -> Iterator[dict[str, str]]:
     """Each server's base URL, all on the first core."""
     ports = {role: free_port() for role in ("hello", "gunicorn", "nginx")}
     (shared / "hello.py").write_text(HELLO)
@@ -242,8 +270,9 @@ def contenders(image: str, nginx_image: str, url: str, shared: Path) -> Iterator
     hello = ["gunicorn", "--workers", str(PROCESSES), "--bind", f"127.0.0.1:{ports['hello']}"]
     hello += ["--no-control-socket", "hello:app"]
     hello_options = ["--network", "host", "--workdir", "/bench", *mount]
-    by_tcp = gunicorn_options(url, f"127.0.0.1:{ports['gunicorn']}", hops=0)
-    by_socket = gunicorn_options(url, "unix:/run/slipway/gunicorn.sock", hops=1) + socket_volume
+    by_tcp = gunicorn_options(settings, f"127.0.0.1:{ports['gunicorn']}", hops=0)
+    by_socket = gunicorn_options(settings, "unix:/run/slipway/gunicorn.sock", hops=1)
+    by_socket += socket_volume
     # The group owns gunicorn's socket.
     nginx_options = ["--network", "host", "--user", "101:10001", *mount, *socket_volume]
     nginx = ["nginx", "-e", "stderr", "-c", "/bench/nginx.conf"]
@@ -273,24 +302,30 @@ def spread(values: Sequence[float], digits: int = 1) -> dict[str, float]:
     }
 
 
-def throughput(base: dict[str, str]) -> dict[str, Any]:
+def throughput(base: dict[str, str], token: str, shared: Path) -> dict[str, Any]:
     """Each contender against the bare Flask of the same round."""
-    urls = {
-        "bare Flask, `gunicorn -w 4`": base["hello"] + "/",
-        "`/` by gunicorn": base["gunicorn"] + "/",
-        "`/` by nginx": base["nginx"] + "/",
-        "list of 20 by gunicorn": base["gunicorn"] + "/api/users?limit=20",
-        "list of 20 by nginx": base["nginx"] + "/api/users?limit=20",
+    (shared / "unkept.lua").write_text(UNKEPT)
+    admin = ["--header", f"Authorization: Bearer {token}"]
+    anew = [*admin, "--script", str(shared / "unkept.lua")]
+    lists = "/api/users?limit=20"
+    asked = {
+        "bare Flask, `gunicorn -w 4`": [base["hello"] + "/"],
+        "`/` by gunicorn": [base["gunicorn"] + "/"],
+        "`/` by nginx": [base["nginx"] + "/"],
+        "list of 20 by gunicorn": [*anew, base["gunicorn"] + lists],
+        "list of 20 by nginx": [*anew, base["nginx"] + lists],
+        "list of 20, kept, by gunicorn": [*admin, base["gunicorn"] + lists],
+        "list of 20, kept, by nginx": [*admin, base["nginx"] + lists],
     }
     # Not counted: the last workers may still be loading.
-    for url in urls.values():
-        wrk(url, 2)
+    for options in asked.values():
+        wrk(options, 2)
     rounds = []
     for number in range(1, ROUNDS + 1):
-        rounds.append({name: parse_wrk(wrk(url, SECONDS)) for name, url in urls.items()})
+        rounds.append({name: parse_wrk(wrk(how, SECONDS)) for name, how in asked.items()})
         seen = ", ".join(f"{m.requests_per_second:.0f}/s" for m in rounds[-1].values())
         print(f"bench: round {number} of {ROUNDS}: {seen}", flush=True)
-    bare = next(iter(urls))
+    bare = next(iter(asked))
     return {
         name: {
             "requests_per_second": spread([r[name].requests_per_second for r in rounds]),
@@ -299,11 +334,11 @@ def throughput(base: dict[str, str]) -> dict[str, Any]:
                 [r[name].requests_per_second / r[bare].requests_per_second for r in rounds], 2
             ),
         }
-        for name in urls
+        for name in asked
     }
 
 
-def keyset(db: Database, gunicorn: str, url: str) -> dict[str, Any]:
+def keyset(db: Database, gunicorn: str, url: str, token: str) -> dict[str, Any]:
     """The first page against the ten-thousandth, by the cursor of the row before it."""
     result: dict[str, Any] = {"rows": ROWS, "limit": LIMIT, "page": PAGE}
     for sort, columns in (("id", "id"), ("name", "name, id")):
@@ -315,23 +350,25 @@ def keyset(db: Database, gunicorn: str, url: str) -> dict[str, Any]:
         script = CURSOR.format(sort=sort, row=row)
         cursor = run(["docker", "exec", gunicorn, "python", "-c", script]).splitlines()[-1]
         first = f"/api/users?sort={sort}&limit={LIMIT}"
-        times = alternate(url, first, f"{first}&cursor={cursor}", expected)
+        times = alternate(url, token, first, f"{first}&cursor={cursor}", expected)
         result[f"by {sort}"] = times
         print(f"bench: page {PAGE:,} by {sort}: {times['ratio']} times page 1", flush=True)
     return result
 
 
-def alternate(url: str, first: str, later: str, expected: int) -> dict[str, Any]:
-    """Milliseconds of both pages, asked for in turn over one connection."""
+def alternate(url: str, token: str, first: str, later: str, expected: int) -> dict[str, Any]:
+    """Milliseconds of both pages, made anew, asked for in turn over one connection."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+    admin = {"Authorization": f"Bearer {token}"}
     times: dict[str, list[float]] = {first: [], later: []}
     for _ in range(REPEATS + 5):
         for path, measured in times.items():
+            long_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=9999)
             started = time.perf_counter()
-            connection.request("GET", path)
+            connection.request("GET", f"{path}&created_from={long_ago.isoformat()}Z", headers=admin)
             body = connection.getresponse().read()
             measured.append((time.perf_counter() - started) * 1000)
-            items = json.loads(body)["items"]
+            items = json.loads(body).get("items", [])
             if len(items) != LIMIT or (path == later and items[0]["id"] != expected):
                 raise BenchError(f"{path}: not the page that was asked for: {body[:200]!r}")
     connection.close()
@@ -387,31 +424,36 @@ def machine() -> dict[str, str]:
 # ── The command ──────────────────────────────────────────────────────────────────────────────────
 
 
-def images() -> tuple[str, str]:
-    """nginx and PostgreSQL as the chart's values name them."""
+def image_of(component: str) -> str:
+    """As the chart's values name it."""
     values = yaml.safe_load((ROOT / "helm/slipway/values.yaml").read_text())
-    pair = (values["nginx"]["image"], values["postgresql"]["image"])
-    nginx, postgresql = (f"{image['repository']}:{image['tag']}" for image in pair)
-    return nginx, postgresql
+    image = values[component]["image"]
+    return f"{image['repository']}:{image['tag']}"
 
 
 def bench(image: str) -> dict[str, Any]:
-    nginx_image, postgres_image = images()
-    with tempfile.TemporaryDirectory() as shared, database(postgres_image) as db:
-        options = gunicorn_options(db.url, "127.0.0.1:0", hops=0)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        database(image_of("postgresql")) as db,
+        valkey(image_of("valkey")) as redis_url,
+    ):
+        shared = Path(folder)
+        settings = settings_of(db.url, redis_url)
+        options = gunicorn_options(settings, "127.0.0.1:0", hops=0)
         migrate = ["flask", "--app", "slipway", "migrate"]
         run(["docker", "run", "--rm", "--name", "slipway-bench-migrate", *options, image, *migrate])
         print(f"bench: filling {ROWS:,} rows", flush=True)
         db.sql(FILL)
-        with contenders(image, nginx_image, db.url, Path(shared)) as base:
+        with contenders(image, image_of("nginx"), settings, shared) as base:
+            token = admins_token("slipway-bench-gunicorn", base["gunicorn"])
             return {
                 "machine": machine(),
                 "rounds": ROUNDS,
                 "seconds": SECONDS,
                 "connections": CONNECTIONS,
                 "processes": PROCESSES,
-                "throughput": throughput(base),
-                "keyset": keyset(db, "slipway-bench-gunicorn", base["gunicorn"]),
+                "throughput": throughput(base, token, shared),
+                "keyset": keyset(db, "slipway-bench-gunicorn", base["gunicorn"], token),
             }
 
 

@@ -3,9 +3,11 @@
 Some keep their connection, as a proxy or a browser does; some open one a request, as a probe or a
 script does. They ask, think for a moment and ask again until the block ends:
 
-    with Load(port) as load:
+    with Load(port, token) as load:
         delete_a_pod()
     assert load.failures == []
+
+They are all one admin, by an access token that has to outlive the block.
 """
 
 import http.client
@@ -21,7 +23,7 @@ from typing import Self
 
 KEEPING, OPENING = 8, 4
 THINK_SECONDS = 0.03
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 15
 # Served undisturbed, before and after what the block does.
 MARGIN_SECONDS = 3
 
@@ -86,7 +88,9 @@ class Client(threading.Thread):
             self._connection = http.client.HTTPConnection(
                 "127.0.0.1", self.load.port, timeout=TIMEOUT_SECONDS
             )
-        headers = {} if self.keeps else {"Connection": "close"}
+        headers = {"Authorization": f"Bearer {self.load.token}"}
+        if not self.keeps:
+            headers["Connection"] = "close"
         if body:
             headers["Content-Type"] = "application/json"
         self._connection.request(method, path, body, headers)
@@ -110,8 +114,8 @@ class Client(threading.Thread):
 class Load:
     """The clients, for the length of a block."""
 
-    def __init__(self, port: int, *, writes: bool = True) -> None:
-        self.port, self.writes = port, writes
+    def __init__(self, port: int, token: str, *, writes: bool = True) -> None:
+        self.port, self.token, self.writes = port, token, writes
         self.run = os.urandom(4).hex()
         self.ending = threading.Event()
         self.began = 0.0

@@ -1,9 +1,15 @@
 """A release in a real cluster, made by `make deploy` and handled with kubectl and helm."""
 
+import http.client
 import json
 import os
+import secrets
+import ssl
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +18,36 @@ EVALUATION = ROOT / "helm" / "evaluation.yaml"
 # Beside those of evaluation.yaml, which a developer's release may hold; helm/kind.yaml maps them.
 HTTP_PORT, HTTPS_PORT = 30081, 30444
 NAME = "slipway"
+# One admin is all the clients of a test, and every client has one address.
+LIMITS = ("RATE_LIMIT", "LOGIN_LIMIT", "SIGNUP_LIMIT")
+UNLIMITED = [{"name": name, "value": "100000 per second"} for name in LIMITS]
 Json = dict[str, Any]
+Answer = tuple[int, http.client.HTTPMessage, bytes]
+
+
+def request(
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    token: str = "",
+    accept: str = "*/*",
+    trusting: ssl.SSLContext | None = None,
+) -> Answer:
+    """Status, headers and body by a connection of its own; by HTTPS with `trusting`."""
+    connection = http.client.HTTPConnection("127.0.0.1", HTTP_PORT, timeout=10)
+    if trusting:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", HTTPS_PORT, timeout=10, context=trusting
+        )
+    headers = {"Accept": accept, "Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    connection.request(method, path, None if body is None else json.dumps(body), headers)
+    response = connection.getresponse()
+    answer = response.status, response.headers, response.read()
+    connection.close()
+    return answer
 
 
 @dataclass(frozen=True)
@@ -36,6 +71,14 @@ def is_spare() -> bool:
     return made_for_tests or os.environ.get("REQUIRE_CLUSTER") == "1"
 
 
+def until(condition: Callable[[], bool], what: Callable[[], object], seconds: float = 240) -> None:
+    """Wait for `condition`; when it does not come, fail with `what` was seen instead."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(1)
+
+
 def with_label(image: str, name: str, *lines: str) -> str:
     """The image again, a little different: another content, and so another tag."""
     dockerfile = "\n".join([f"FROM {image}", f"LABEL test={name}", *lines])
@@ -47,7 +90,10 @@ def with_label(image: str, name: str, *lines: str) -> str:
 class Release:
     def __init__(self, namespace: str, folder: Path) -> None:
         self.namespace, self.folder = namespace, folder
-        self.values = [f"service: {{nodePorts: {{http: {HTTP_PORT}, https: {HTTPS_PORT}}}}}"]
+        self.values = [
+            f"service: {{nodePorts: {{http: {HTTP_PORT}, https: {HTTPS_PORT}}}}}",
+            f"extraEnvs: {json.dumps(UNLIMITED)}",
+        ]
 
     def make(self, target: str, *settings: str, values: tuple[str, ...] = ()) -> Done:
         """`make TARGET`, with the tests' own ports and further lines of values."""
@@ -95,6 +141,28 @@ class Release:
     def image(self) -> str:
         pod = self.items("deployments", "web")[0]["spec"]["template"]["spec"]
         return next(str(c["image"]) for c in pod["initContainers"] if c["name"] == "gunicorn")
+
+    @cached_property
+    def admin(self) -> dict[str, str]:
+        """E-mail and password of an admin that the operators' command made."""
+        account = {"email": "admin@example.org", "password": secrets.token_hex(16)}
+        self.kubectl(
+            *("exec", "--stdin", f"deployment/{NAME}", "--container=gunicorn", "--"),
+            *("flask", "--app", "slipway", "create-admin", account["email"], "--password", "-"),
+            stdin=account["password"] + "\n",
+        )
+        return account
+
+    def token(self) -> str:
+        """An access token of the admin. It lasts longer than any test."""
+        status, _, body = request("POST", "/login", self.admin)
+        assert status == 200, body
+        return str(json.loads(body)["access_token"])
+
+    def python(self, code: str, *arguments: str, stdin: str = "") -> str:
+        """What a script prints that runs beside gunicorn in a pod, reaching what the pod does."""
+        where = ("exec", "--stdin", self.pods()[0], "--container=gunicorn", "--")
+        return self.kubectl(*where, "python", "-c", code, *arguments, stdin=stdin)
 
     def settled(self) -> None:
         """Wait until every pod is there again, and the former ones are gone."""

@@ -109,6 +109,8 @@ EVERYTHING = {
     "networkPolicy.egress.enabled": True,
     "networkPolicy.clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
     "worker.replicaCount": 2,
+    "worker.hpa.enabled": True,
+    "oauth.existingSecret": "providers",
     "hooks": {"preUpgrade": {"args": ["flask", "--version"]}},
 }
 RENDERS: dict[str, tuple[Any, ...]] = {
@@ -118,6 +120,7 @@ RENDERS: dict[str, tuple[Any, ...]] = {
 }
 each_render = pytest.mark.parametrize("arguments", RENDERS.values(), ids=RENDERS)
 
+PROBES = ("startup", "liveness", "readiness")
 WEB, MIGRATE, CONFIG = "Deployment/slipway", "Job/slipway-migrate", "ConfigMap/slipway-nginx"
 TOGGLES = yaml.safe_load((HELM / "tests/toggles.yaml").read_text())
 
@@ -157,12 +160,14 @@ def test_a_production_release_is_no_more_than_this() -> None:
         "Job/slipway-migrate",
         "NetworkPolicy/slipway-jobs",
         "NetworkPolicy/slipway-web",
+        "NetworkPolicy/slipway-worker",
         "Pod/slipway-test",
         "PodDisruptionBudget/slipway",
         "PodDisruptionBudget/slipway-worker",
         "Secret/slipway",
         "Service/slipway",
         "Service/slipway-ops",
+        "Service/slipway-worker-ops",
         "ServiceAccount/slipway",
     ]
 
@@ -206,13 +211,25 @@ def test_labels_are_complete_and_selectors_outlive_a_release(arguments: tuple[An
 def test_a_service_selects_the_pods_that_have_its_ports() -> None:
     objects = render(*RENDERS["everything"])
     services = [item for item in objects.values() if item["kind"] == "Service"]
-    assert len(services) == 4
+    assert len(services) == 5
     for service in services:
         selector = service["spec"]["selector"].items()
         targets = [p for p in pods(objects).values() if selector <= p["metadata"]["labels"].items()]
         assert len(targets) == 1, service["metadata"]["name"]
         names = {port["name"] for c in containers(targets[0]) for port in c.get("ports", [])}
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
+
+
+def test_metrics_of_web_and_worker_are_found_by_one_servicemonitor() -> None:
+    objects = render(*RENDERS["everything"])
+    wanted = objects["ServiceMonitor/slipway"]["spec"]["selector"]["matchLabels"].items()
+    services = [o for o in objects.values() if o["kind"] == "Service"]
+    found = [s for s in services if wanted <= s["metadata"]["labels"].items()]
+    component = r"spec.selector.app\.kubernetes\.io/component"
+    assert {at(service, component) for service in found} == {"web", "worker"}
+    (endpoint,) = at(objects["ServiceMonitor/slipway"], "spec.endpoints")
+    for service in found:
+        assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
 
 
 def test_the_public_service_reaches_nginx_alone() -> None:
@@ -239,7 +256,7 @@ def test_each_container_of_a_web_pod_answers_for_itself() -> None:
     probes = {
         f"{container}.{probe}": at(web, f"{container}.{probe}Probe.httpGet")
         for container in ("gunicorn", "nginx")
-        for probe in ("startup", "liveness", "readiness")
+        for probe in PROBES
     }
     assert probes == {
         "gunicorn.startup": {"path": "/startupz", "port": "ops"},
@@ -249,6 +266,25 @@ def test_each_container_of_a_web_pod_answers_for_itself() -> None:
         "nginx.liveness": {"path": "/nginx-health", "port": "health"},
         "nginx.readiness": {"path": "/nginx-health", "port": "health"},
     }
+
+
+def test_the_worker_answers_for_itself() -> None:
+    worker = render(REDIS)["Deployment/slipway-worker"]
+    probes = {probe: at(worker, f"worker.{probe}Probe.httpGet") for probe in PROBES}
+    assert probes == {
+        "startup": {"path": "/startupz", "port": "ops"},
+        "liveness": {"path": "/livez", "port": "ops"},
+        "readiness": {"path": "/readyz", "port": "ops"},
+    }
+    assert at(worker, "worker.env.OPS_PORT.value") == str(
+        at(worker, "worker.ports.ops.containerPort")
+    )
+
+
+def test_a_worker_has_time_to_end_its_tasks_and_then_itself() -> None:
+    worker = render(REDIS)["Deployment/slipway-worker"]
+    graceful = int(at(worker, "worker.env.GRACEFUL_SECONDS.value"))
+    assert at(worker, "pod.terminationGracePeriodSeconds") >= graceful + 5
 
 
 def test_the_grace_period_covers_every_step_of_the_end() -> None:
@@ -291,6 +327,11 @@ def test_the_migration_is_named_by_its_content() -> None:
         ({"replicaCount": 1, "hpa.enabled": True}, {"web", "worker"}),
         ({"hpa.enabled": True, "hpa.minReplicas": 1}, {"worker"}),
         ({"worker.replicaCount": 1}, {"web"}),
+        ({"worker.hpa.enabled": True, "worker.hpa.minReplicas": 1}, {"web"}),
+        (
+            {"worker.replicaCount": 1, "worker.hpa": {"enabled": True, "minReplicas": 2}},
+            {"web", "worker"},
+        ),
     ],
 )
 def test_a_disruption_budget_never_guards_a_single_pod(
@@ -363,6 +404,7 @@ def test_urls_carry_the_passwords_that_the_databases_are_given() -> None:
         ),
         (URL | {"httpRoute.enabled": True}, "needs httpRoute.parentRefs"),
         (URL | {"hpa.minReplicas": 11}, "hpa.minReplicas is greater"),
+        (URL | {"worker.hpa.minReplicas": 11}, "worker.hpa.minReplicas is greater"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(
@@ -536,13 +578,25 @@ def kubectl(namespace: str, *arguments: str, stdin: str = "") -> str:
     return done.stdout
 
 
+def release(namespace: str, verb: str, changed: dict[str, Any] | None = None) -> str:
+    """The manifest after `verb`. Its pods find no node: what is looked at are the objects."""
+    values = {
+        "nodeSelector": {"slipway/nowhere": "true"},
+        "service.nodePorts": {"http": None, "https": None},
+    }
+    wanted = flags(values | (changed or {}), EVALUATION)
+    done = run("helm", verb, "slipway", CHART, f"--namespace={namespace}", *wanted)
+    assert done.returncode == 0, done.stderr
+    return run("helm", "get", "manifest", "slipway", f"--namespace={namespace}").stdout
+
+
 def secrets(namespace: str) -> dict[str, Any]:
     items = json.loads(kubectl(namespace, "get", "secrets", "--output=json"))["items"]
     return {s["metadata"]["name"]: s["data"] for s in items if s["type"] != "helm.sh/release.v1"}
 
 
 @pytest.mark.needs("cluster")
-def test_the_cluster_finds_every_pod_restricted(namespace: str) -> None:
+def test_the_cluster_takes_every_object_and_finds_every_pod_restricted(namespace: str) -> None:
     def warnings(text: str) -> list[str]:
         tried = run(
             "kubectl", f"--namespace={namespace}", "apply", "--dry-run=server", "--filename=-",
@@ -551,37 +605,26 @@ def test_the_cluster_finds_every_pod_restricted(namespace: str) -> None:
         assert tried.returncode == 0, tried.stderr
         return [line for line in tried.stderr.splitlines() if "PodSecurity" in line]
 
+    objects = render({"hpa.enabled": True, "worker.hpa.enabled": True}, EVALUATION)
     text = "\n---\n".join(
         json.dumps(item | {"metadata": item["metadata"] | {"namespace": namespace}})
-        for item in render({}, EVALUATION).values()
+        for item in objects.values()
         if item["kind"] not in {"Pod", "Service"}
     )
     assert warnings(text) == []
     lax = text.replace('"allowPrivilegeEscalation": false', '"allowPrivilegeEscalation": true')
-    assert len(warnings(lax)) == len(pods(render({}, EVALUATION))) - 1
+    assert len(warnings(lax)) == len(pods(objects)) - 1
 
 
 @pytest.mark.needs("cluster")
 def test_what_was_made_once_is_kept_over_upgrades_and_the_password_over_a_release(
     namespace: str,
 ) -> None:
-    # Pods without a node: what is looked at are the objects.
-    values = {
-        "nodeSelector": {"slipway/nowhere": "true"},
-        "service.nodePorts": {"http": None, "https": None},
-    }
-
-    def release(verb: str, changed: dict[str, Any]) -> str:
-        wanted = flags(values | changed, EVALUATION)
-        done = run("helm", verb, "slipway", CHART, f"--namespace={namespace}", *wanted)
-        assert done.returncode == 0, done.stderr
-        return run("helm", "get", "manifest", "slipway", f"--namespace={namespace}").stdout
-
-    first = release("install", {})
+    first = release(namespace, "install")
     made = secrets(namespace)
     assert made.keys() == {"slipway", "slipway-postgresql", "slipway-valkey", "slipway-tls"}
-    assert release("upgrade", {}) == first
-    release("upgrade", {"hosts": ["a.example.org"]})
+    assert release(namespace, "upgrade") == first
+    release(namespace, "upgrade", {"hosts": ["a.example.org"]})
     renamed = secrets(namespace)
     assert renamed.pop("slipway-tls") != made["slipway-tls"], "a certificate without its new name"
     assert renamed == {name: data for name, data in made.items() if name != "slipway-tls"}
@@ -589,5 +632,31 @@ def test_what_was_made_once_is_kept_over_upgrades_and_the_password_over_a_releas
     uninstalled = run("helm", "uninstall", "slipway", f"--namespace={namespace}", "--wait")
     assert uninstalled.returncode == 0, uninstalled.stderr
     assert secrets(namespace) == {"slipway-postgresql": made["slipway-postgresql"]}
-    release("install", {})
+    release(namespace, "install")
     assert secrets(namespace)["slipway-postgresql"] == made["slipway-postgresql"]
+
+
+@pytest.mark.needs("cluster")
+def test_an_upgrade_adds_the_key_that_is_missing_and_keeps_those_that_were_rotated(
+    namespace: str,
+) -> None:
+    def keys() -> dict[str, str]:
+        return decoded(json.loads(kubectl(namespace, "get", "secret", "slipway", "--output=json")))
+
+    def patch(kind: str, content: object) -> None:
+        text = json.dumps(content)
+        kubectl(namespace, "patch", "secret", "slipway", f"--type={kind}", f"--patch={text}")
+
+    release(namespace, "install")
+    before = keys()
+    patch("json", [{"op": "remove", "path": "/data/JWT_SECRET_KEY"}])
+    release(namespace, "upgrade")
+    after = keys()
+    assert after["SECRET_KEY"] == before["SECRET_KEY"]
+    assert len(after["JWT_SECRET_KEY"]) >= 32
+    assert after["JWT_SECRET_KEY"] not in before.values()
+
+    rotated = {"JWT_SECRET_KEY": "x" * 32, "JWT_SECRET_KEY_PREVIOUS": after["JWT_SECRET_KEY"]}
+    patch("merge", {"stringData": rotated})
+    release(namespace, "upgrade", {"replicaCount": 3})
+    assert keys() == after | rotated

@@ -12,6 +12,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 SEEN = Path("/run/slipway/seen")
+TAG = '"1"'
+OWN = (
+    "Cache-Control Content-Security-Policy Cross-Origin-Embedder-Policy Cross-Origin-Opener-Policy"
+    " Cross-Origin-Resource-Policy Permissions-Policy Referrer-Policy Strict-Transport-Security"
+    " X-Content-Type-Options X-DNS-Prefetch-Control X-Frame-Options"
+    " X-Permitted-Cross-Domain-Policies"
+)
 
 Environ = dict[str, Any]
 
@@ -30,14 +37,20 @@ def application(environ: Environ, start_response: Callable[..., Any]) -> Iterabl
         case "/slow":
             time.sleep(float(query["seconds"][0]))
         case "/own-headers":
-            headers += [("X-Content-Type-Options", "own"), ("X-Frame-Options", "SAMEORIGIN")]
-            headers += [("Referrer-Policy", "origin"), ("X-Request-ID", "own-id-1")]
-            headers += [("X-Trace-Id", "a" * 32)]
+            headers += [(name, "own") for name in OWN.split()]
+            headers += [("X-Request-ID", "own-id-1"), ("X-Trace-Id", "a" * 32)]
         case "/empty":
             start_response("200 OK", [("Content-Length", "0")])
             return []
         case "/large":
+            headers = [("Content-Type", query.get("type", ["application/json"])[0])]
             start_response("200 OK", headers)
+            return [json.dumps(["slipway"] * 10_000).encode()]
+        case "/tagged" if environ.get("HTTP_IF_NONE_MATCH", "").removeprefix("W/") == TAG:
+            start_response("304 Not Modified", [("ETag", TAG)])
+            return []
+        case "/tagged":
+            start_response("200 OK", [*headers, ("ETag", TAG)])
             return [json.dumps(["slipway"] * 10_000).encode()]
     answer = {
         "headers": {

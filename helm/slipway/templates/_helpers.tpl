@@ -71,6 +71,11 @@ priorityClassName: {{ . }}
 {{ include "slipway.pod" (list . 10001) }}
 {{- end }}
 
+{{/* Not empty where there is a worker: without a broker, tasks run in the web processes. */}}
+{{- define "slipway.hasWorker" -}}
+{{- if and .Values.worker.enabled (or .Values.redis.existingSecret .Values.valkey.enabled) -}}yes{{- end -}}
+{{- end }}
+
 {{- define "slipway.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (ternary (include "slipway.fullname" .) "default" .Values.serviceAccount.create) -}}
 {{- end }}
@@ -86,11 +91,16 @@ capabilities:
 {{- define "slipway.env" -}}
 - name: LOG_LEVEL
   value: {{ .Values.logLevel }}
-- name: SECRET_KEY
+{{- $keys := .Values.secretKey.existingSecret | default (include "slipway.fullname" .) }}
+{{- range $name, $key := dict "SECRET_KEY" .Values.secretKey.key "JWT_SECRET_KEY" .Values.secretKey.jwtKey }}
+- name: {{ $name }}
   valueFrom:
-    secretKeyRef:
-      name: {{ .Values.secretKey.existingSecret | default (include "slipway.fullname" .) }}
-      key: {{ .Values.secretKey.key }}
+    secretKeyRef: {name: {{ $keys }}, key: {{ $key }}}
+{{- /* There while keys rotate. */}}
+- name: {{ $name }}_PREVIOUS
+  valueFrom:
+    secretKeyRef: {name: {{ $keys }}, key: {{ $key }}_PREVIOUS, optional: true}
+{{- end }}
 - name: DATABASE_URL
   valueFrom:
     secretKeyRef:
@@ -168,7 +178,8 @@ template:
      pod-networkpolicy: it misses egress, of which only the deployer knows what it has to reach.
      container-security-context-user-group-id: below 10000 are the public images' own users.
      pod-probes-identical: nginx has one question to answer; readiness of the service is gunicorn's probe.
-     deployment-has-host-podantiaffinity: topology spread does it without hindering a rollout on few nodes. */}}
+     deployment-has-host-podantiaffinity: topology spread does it without hindering a rollout on few nodes.
+     deployment-replicas: nobody waits for a worker; the Service in front of it is for its metrics. */}}
 {{- define "slipway.kubeScore" -}}
 kube-score/ignore: {{ join "," . }}
 {{- end }}
