@@ -49,6 +49,9 @@ _PAGE_POLICY = {
 
 # Where programs are answered: what other origins may ask for at all.
 _OPEN_TO_ORIGINS = re.compile(r"/(api/.*|login|refresh|logout|me|me/password)$")
+_ACCEPTED = (
+    "Authorization Content-Type Idempotency-Key If-Match If-None-Match traceparent X-Request-ID"
+)
 _EXPOSED = (
     "ETag Idempotency-Replayed Link Location RateLimit-Limit RateLimit-Policy RateLimit-Remaining"
     " RateLimit-Reset Retry-After WWW-Authenticate X-Trace-Id"
@@ -85,14 +88,13 @@ def init_app(app: Flask) -> None:
     """To be called before the others: what is registered first sees the answer last."""
     settings: Settings = app.config["SETTINGS"]
     app.after_request(_add)
-    origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
-    if origins:
+    if origins := settings.allowed_origins:
         CORS(
             app,
             resources=_OPEN_TO_ORIGINS,
             origins=origins,
             expose_headers=_EXPOSED.split(),
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match"],
+            allow_headers=_ACCEPTED.split(),
             methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             max_age=600,
         )
