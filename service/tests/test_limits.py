@@ -196,6 +196,12 @@ def test_an_odd_log_in_is_still_the_clients_mistake(
     assert 400 <= answer.status_code < 500, answer.text
 
 
+@pytest.mark.parametrize("path", ["/", "/ping", "/version"])
+def test_what_costs_nothing_is_not_limited(anonymous: FlaskClient, path: str) -> None:
+    assert "RateLimit-Limit" not in anonymous.get(path).headers
+    assert anonymous.get("/expensive").headers["RateLimit-Limit"] == "600"
+
+
 def test_signing_up_is_limited_by_address_for_strangers_alone(limited: Limited) -> None:
     app = limited(signup_limit="2 per hour")
 

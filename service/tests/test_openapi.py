@@ -27,6 +27,7 @@ def test_every_operation_says_who_may_call_it_and_what_it_answers(anonymous: Fla
             if answer.status_code == 401:
                 assert operation["security"] == [{"bearer": []}], path
     assert len(names) == len(set(names))
+    assert {"401", "403"} <= document["paths"]["/api/users"]["get"]["responses"].keys()
 
 
 @pytest.mark.needs("engine")

@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import datetime
 
 import pytest
 import redis
@@ -38,6 +39,8 @@ def test_slow_waits_two_seconds(client: FlaskClient) -> None:
 def test_an_expensive_answer_is_made_once(client: FlaskClient) -> None:
     first, second = (client.get("/expensive").get_json() for _ in range(2))
     assert first == second
+    assert first["primes_below_20000"] == 2262
+    assert datetime.fromisoformat(first["computed_at"]).tzinfo
 
 
 def test_the_trace_id_of_the_caller_is_in_the_answer(client: FlaskClient) -> None:

@@ -205,6 +205,16 @@ def test_every_wrong_field_is_named_in_one_answer(client: FlaskClient) -> None:
     assert wrong_fields(answer) == {("json", "name"), ("json", "email"), ("json", "rank")}
 
 
+@pytest.mark.parametrize("name", ["id", "created_at", "updated_at", "version", "password_hash"])
+def test_what_the_service_says_itself_is_taken_from_nobody(
+    client: FlaskClient, ann: str, name: str
+) -> None:
+    value = client.get(ann).get_json().get(name, 1)
+    assert wrong_fields(client.post("/api/users", json={**ANN, name: value})) == {("json", name)}
+    for call in (client.put, client.patch):
+        assert wrong_fields(call(ann, json={**ANN, name: value})) == {("json", name)}
+
+
 @pytest.mark.parametrize(
     "field",
     [
