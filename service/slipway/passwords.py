@@ -50,10 +50,11 @@ def hashed(password: str) -> str:
 
 def fits(kept: str | None, password: str) -> bool:
     """Whether `password` is the one that `kept` was made of. Without `kept` it takes as long."""
-    expected = kept or _nobodys()
+    # Made at the first log-in of all, not at the first one without an account.
+    nobodys = _nobodys()
     with _Turn():
         try:
-            return _hasher.verify(expected, _same(password)) and kept is not None
+            return _hasher.verify(kept or nobodys, _same(password)) and kept is not None
         except (VerificationError, InvalidHashError):
             return False
 
