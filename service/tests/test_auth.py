@@ -182,6 +182,7 @@ BAD: dict[str, Callable[[Tokens], str]] = {
     "no subject": lambda t: changed(t["access_token"], sub=None),
     "a subject that is a number": lambda t: changed(t["access_token"], sub=1),
     "another's subject": lambda t: changed(t["access_token"], sub="999"),
+    "the subject of nobody": lambda t: changed(t["access_token"], sub="0"),
     "no session": lambda t: changed(t["access_token"], sid=None),
     "a session that is a list": lambda t: changed(t["access_token"], sid=["x"]),
     "unknown session": lambda t: changed(t["access_token"], sid="0" * 32),
