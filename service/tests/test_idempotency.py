@@ -79,6 +79,21 @@ def test_keys_of_different_people_are_different(app: Flask, client: FlaskClient)
     assert "Idempotency-Replayed" not in answer.headers
 
 
+def test_each_of_many_keys_has_its_own_answer(app: Flask, client: FlaskClient) -> None:
+    """In whichever order keys and people sort."""
+    other = signed_in(app, "other@example.com", ADMIN)
+    asked = [
+        (who, key, {"name": "N", "email": f"{n}{key}@example.com"})
+        for n, who in enumerate([other, client])
+        for key in "bac"
+    ]
+    first = [create(*one) for one in asked]
+    assert [answer.status_code for answer in first] == [201] * len(asked)
+    assert ["Idempotency-Replayed" in answer.headers for answer in first] == [False] * len(asked)
+    again = [create(*one) for one in asked]
+    assert [answer.get_json() for answer in again] == [answer.get_json() for answer in first]
+
+
 def test_a_stranger_who_knows_the_key_but_not_the_request_learns_nothing(
     anonymous: FlaskClient,
 ) -> None:
@@ -145,6 +160,9 @@ def test_a_key_outlives_a_change_of_the_secret(app: Flask, client: FlaskClient) 
     app.config["SECRET_KEY_FALLBACKS"] = [app.config["SECRET_KEY"]]
     app.config["SECRET_KEY"] = "another" * 8
     assert create(client, "k").headers["Idempotency-Replayed"] == "true"
+    create(client, "later", BO)
+    app.config["SECRET_KEY_FALLBACKS"] = []
+    assert create(client, "later", BO).headers["Idempotency-Replayed"] == "true"
 
 
 def test_of_20_requests_at_once_one_is_done(app: Flask, client: FlaskClient) -> None:
