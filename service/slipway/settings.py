@@ -97,6 +97,13 @@ class Settings(BaseSettings):
     oauth_oidc_label: str = "single sign-on"
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    # Where errors are reported; without one, they are only logged.
+    sentry_dsn: SecretStr | None = None
+    # Who bears it may inject faults by the operations port; without one, nobody can.
+    faults_token: SecretStr | None = Field(default=None, min_length=16)
+    # The nginx in front: the address of its stub_status, and host:port of its TLS.
+    edge_status_url: str = ""
+    edge_tls: str = Field(default="", pattern=r"^(.+:\d{1,5})?$")
     commit: str = "unknown"
 
     # Processes and threads that take requests; each thread may hold a database connection.
