@@ -1,4 +1,4 @@
-"""Writes the table of values in the chart's README from the comments of its values.yaml.
+"""Writes the table of values in each chart's README from the comments of its values.yaml.
 
 A line `# -- …` describes the value below it, or all that is below that. With `--check`, nothing is
 written: the exit status is 1 when the table is stale or a value has no such line.
@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-CHART = Path(__file__).parent / "slipway"
+CHARTS = sorted(path.parent for path in Path(__file__).parent.glob("*/values.yaml"))
 BEGIN, END = "<!-- values: written by helm/values_table.py -->", "<!-- /values -->"
 
 Described = dict[tuple[str, ...], str]
@@ -68,19 +68,25 @@ def table(values: Any, found: Described) -> str:
 def main() -> str | None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, say what is stale")
-    parser.add_argument("chart", type=Path, nargs="?", default=CHART, help="the chart's folder")
+    parser.add_argument("chart", type=Path, nargs="*", default=CHARTS, help="a chart's folder")
     arguments = parser.parse_args()
-    text = (arguments.chart / "values.yaml").read_text()
+    wrong = (write(chart, arguments.check) for chart in arguments.chart)
+    return "\n".join(filter(None, wrong)) or None
+
+
+def write(chart: Path, check: bool) -> str | None:
+    """What is wrong with a chart's table, if anything is."""
+    text = (chart / "values.yaml").read_text()
     values, found = yaml.safe_load(text), described(text)
     if missing := undescribed(values, found):
-        return f"values_table: no `# --` line in values.yaml for {', '.join(missing)}"
-    page = arguments.chart / "README.md"
+        return f"values_table: {chart}: no `# --` line in values.yaml for {', '.join(missing)}"
+    page = chart / "README.md"
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     fresh = f"{before}{BEGIN}\n{table(values, found)}\n{END}{after}"
     if fresh == page.read_text():
         return None
-    if arguments.check:
+    if check:
         return f"values_table: {page} is stale: run python helm/values_table.py"
     page.write_text(fresh)
     return None

@@ -1,101 +1,40 @@
-"""The chart: what each value makes of it, what it refuses, and what judges it from outside."""
+"""The charts: what a value makes of them, what they refuse, and what judges them from outside."""
 
-import base64
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 import uuid
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from charts import (
+    HELM,
+    at,
+    containers,
+    decoded,
+    flags,
+    manifest,
+    pod_of,
+    pods,
+    render,
+    run,
+    template,
+)
 
-HELM = Path(__file__).parents[1]
 CHART = HELM / "slipway"
+CHARTS = ("slipway", "observability")
 EVALUATION = HELM / "evaluation.yaml"
 NGINX_CONF = HELM.parent / "nginx/nginx.conf"
 URL = {"database.existingSecret": "urls"}
 REDIS = URL | {"redis.existingSecret": "urls"}
 
 pytestmark = pytest.mark.needs("helm")
-
-Objects = dict[str, dict[str, Any]]
-
-
-def run(*command: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=False, timeout=120
-    )
-
-
-def flags(values: dict[str, Any], *files: Path) -> list[str]:
-    of_files = [f"--values={file}" for file in files]
-    return of_files + [f"--set-json={path}={json.dumps(value)}" for path, value in values.items()]
-
-
-def template(values: dict[str, Any], *files: Path) -> subprocess.CompletedProcess[str]:
-    return run("helm", "template", "slipway", CHART, "--namespace=prod", *flags(values, *files))
-
-
-@lru_cache
-def _manifest(values: str, files: tuple[Path, ...]) -> str:
-    rendered = template(json.loads(values), *files)
-    assert rendered.returncode == 0, rendered.stderr
-    return rendered.stdout
-
-
-def manifest(values: dict[str, Any], *files: Path) -> str:
-    return _manifest(json.dumps(values), files)
-
-
-def render(values: dict[str, Any], *files: Path) -> Objects:
-    """The objects by `Kind/name`; the migration's name is cut before its hash."""
-    found: Objects = {}
-    for item in yaml.safe_load_all(manifest(values, *files)):
-        if item:
-            name = re.sub(r"(-migrate)-[0-9a-f]{10}$", r"\1", item["metadata"]["name"])
-            assert found.setdefault(f"{item['kind']}/{name}", item) is item, (
-                f"{name} is there twice"
-            )
-    return found
-
-
-def pod_of(item: dict[str, Any]) -> dict[str, Any]:
-    """The pod that an object is or makes; empty where it makes none."""
-    spec: dict[str, Any] = item.get("spec", {})
-    return item if item["kind"] == "Pod" else spec.get("template", {})
-
-
-def pods(objects: Objects) -> Objects:
-    return {name: pod for name, item in objects.items() if (pod := pod_of(item))}
-
-
-def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    spec = pod.get("spec", {})
-    return [*spec.get("initContainers", []), *spec.get("containers", [])]
-
-
-def at(item: dict[str, Any], path: str) -> Any:
-    """What is under a path as toggles.yaml writes it; None where the path ends early."""
-    pod = pod_of(item)
-    shorts = {"pod": pod.get("spec"), **{c["name"]: c for c in containers(pod)}}
-    found: Any = item | shorts
-    for key in (key.replace("\\.", ".") for key in re.split(r"(?<!\\)\.", path)):
-        if isinstance(found, list) and not key.isdigit():
-            found = next((entry for entry in found if entry.get("name") == key), None)
-        elif isinstance(found, list):
-            found = found[int(key)] if int(key) < len(found) else None
-        else:
-            found = found.get(key) if isinstance(found, dict) else None
-    return found
-
 
 # Everything on, as far as it can be on at once.
 EVERYTHING = {
@@ -104,6 +43,13 @@ EVERYTHING = {
     "ingress.enabled": True,
     "hpa.enabled": True,
     "serviceMonitor.enabled": True,
+    "prometheusRule.enabled": True,
+    "dashboards.enabled": True,
+    "runbooks.url": "https://runbooks.example.org",
+    "grafana.url": "https://grafana.example.org",
+    "telemetry.otlpEndpoint": "http://collector:4318",
+    "telemetry.sentry.existingSecret": "dsn",
+    "faults.enabled": True,
     "httpRoute.enabled": True,
     "httpRoute.parentRefs": [{"name": "gateway"}],
     "networkPolicy.egress.enabled": True,
@@ -113,21 +59,45 @@ EVERYTHING = {
     "oauth.existingSecret": "providers",
     "hooks": {"preUpgrade": {"args": ["flask", "--version"]}},
 }
+WATCHED = {
+    "prometheus.storage.enabled": True,
+    "collector.backend": "http://tempo:4318",
+    "networkPolicy.clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+    "networkPolicy.senders": [{"namespaceSelector": {}}],
+    "alertmanager.webhook.url": "http://receiver",
+    "alertmanager.watchdog.url": "http://switch",
+}
 RENDERS: dict[str, tuple[Any, ...]] = {
     "production": (REDIS,),
     "evaluation": ({}, EVALUATION),
     "everything": (EVERYTHING, EVALUATION),
 }
-each_render = pytest.mark.parametrize("arguments", RENDERS.values(), ids=RENDERS)
+OF_BOTH: dict[str, tuple[Any, ...]] = {
+    **{name: ("slipway", *arguments) for name, arguments in RENDERS.items()},
+    "observability": ("observability", {}),
+    "observability, everything": ("observability", WATCHED, HELM / "evaluation-observability.yaml"),
+}
+each_render = pytest.mark.parametrize(
+    ("chart", "arguments"), [(chart, rest) for chart, *rest in OF_BOTH.values()], ids=OF_BOTH
+)
+each_chart = pytest.mark.parametrize("chart", CHARTS)
 
 PROBES = ("startup", "liveness", "readiness")
 WEB, MIGRATE, CONFIG = "Deployment/slipway", "Job/slipway-migrate", "ConfigMap/slipway-nginx"
-TOGGLES = yaml.safe_load((HELM / "tests/toggles.yaml").read_text())
+ON_TOP_OF = {"slipway": REDIS, "observability": {}}
+TOGGLES = {
+    chart: yaml.safe_load((HELM / f"tests/toggles_{chart}.yaml").read_text()) for chart in CHARTS
+}
+EACH_TOGGLE = [(chart, toggle) for chart in CHARTS for toggle in TOGGLES[chart]]
 
 
-@pytest.mark.parametrize("toggle", TOGGLES, ids=lambda toggle: ",".join(toggle["values"]))
-def test_a_value_does_what_it_says(toggle: dict[str, Any]) -> None:
-    objects = render(REDIS | toggle["values"])
+@pytest.mark.parametrize(
+    ("chart", "toggle"),
+    EACH_TOGGLE,
+    ids=[f"{chart}:{','.join(toggle['values'])}" for chart, toggle in EACH_TOGGLE],
+)
+def test_a_value_does_what_it_says(chart: str, toggle: dict[str, Any]) -> None:
+    objects = render(ON_TOP_OF[chart] | toggle["values"], chart=chart)
     for name, expected in toggle.items():
         if name == "values":
             continue
@@ -136,16 +106,18 @@ def test_a_value_does_what_it_says(toggle: dict[str, Any]) -> None:
             assert at(objects[name], path) == wanted, f"{name} {path}"
 
 
-def test_every_value_is_tried() -> None:
+@each_chart
+def test_every_value_is_tried(chart: str) -> None:
     def paths(value: Any, path: str = "") -> Iterator[str]:
         yield path
         if isinstance(value, dict):
             for key, below in value.items():
                 yield from paths(below, f"{path}.{key}" if path else key)
 
-    tried = {p for t in TOGGLES for key, value in t["values"].items() for p in paths(value, key)}
-    known = re.findall(r"^\| `(\S+)` \|", (CHART / "README.md").read_text(), re.MULTILINE)
-    assert len(known) > 50
+    values = (toggle["values"] for toggle in TOGGLES[chart])
+    tried = {p for v in values for key, value in v.items() for p in paths(value, key)}
+    known = re.findall(r"^\| `(\S+)` \|", (HELM / chart / "README.md").read_text(), re.MULTILINE)
+    assert len(known) > 40
     assert [path for path in known if path not in tried] == []
 
 
@@ -172,12 +144,16 @@ def test_a_production_release_is_no_more_than_this() -> None:
     ]
 
 
+# Who asks the Kubernetes API.
+WITH_TOKEN = {f"Deployment/observability-{name}" for name in ("prometheus", "kube-state-metrics")}
+
+
 @each_render
-def test_every_pod_is_restricted_and_bounded(arguments: tuple[Any, ...]) -> None:
-    found = pods(render(*arguments))
-    assert WEB in found
+def test_every_pod_is_restricted_and_bounded(chart: str, arguments: tuple[Any, ...]) -> None:
+    found = pods(render(*arguments, chart=chart))
+    assert len(found) >= 4
     for name, pod in found.items():
-        assert pod["spec"]["automountServiceAccountToken"] is False, name
+        assert pod["spec"]["automountServiceAccountToken"] is (name in WITH_TOKEN), name
         assert pod["spec"]["enableServiceLinks"] is False, name
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True, name
         assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
@@ -191,8 +167,10 @@ def test_every_pod_is_restricted_and_bounded(arguments: tuple[Any, ...]) -> None
 
 
 @each_render
-def test_labels_are_complete_and_selectors_outlive_a_release(arguments: tuple[Any, ...]) -> None:
-    objects = render(*arguments)
+def test_labels_are_complete_and_selectors_outlive_a_release(
+    chart: str, arguments: tuple[Any, ...]
+) -> None:
+    objects = render(*arguments, chart=chart)
     label = "app.kubernetes.io/"
     for name, item in objects.items():
         labels = item["metadata"]["labels"]
@@ -208,10 +186,13 @@ def test_labels_are_complete_and_selectors_outlive_a_release(arguments: tuple[An
                 assert "helm.sh/chart" not in pod["metadata"]["labels"], name
 
 
-def test_a_service_selects_the_pods_that_have_its_ports() -> None:
-    objects = render(*RENDERS["everything"])
+@each_render
+def test_a_service_selects_the_pods_that_have_its_ports(
+    chart: str, arguments: tuple[Any, ...]
+) -> None:
+    objects = render(*arguments, chart=chart)
     services = [item for item in objects.values() if item["kind"] == "Service"]
-    assert len(services) == 5
+    assert len(services) >= 3
     for service in services:
         selector = service["spec"]["selector"].items()
         targets = [p for p in pods(objects).values() if selector <= p["metadata"]["labels"].items()]
@@ -230,6 +211,22 @@ def test_metrics_of_web_and_worker_are_found_by_one_servicemonitor() -> None:
     (endpoint,) = at(objects["ServiceMonitor/slipway"], "spec.endpoints")
     for service in found:
         assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+
+
+def test_rules_and_dashboards_link_to_where_pages_are_and_keep_their_own_templates() -> None:
+    objects = render(*RENDERS["everything"])
+    rule = objects["PrometheusRule/slipway"]
+    of_file = (CHART / "files/rules.yaml").read_text()
+    assert "{{ $value" in of_file
+    for page in ("runbooks", "grafana"):
+        assert f"https://{page}.invalid/" in of_file
+        of_file = of_file.replace(f"https://{page}.invalid", f"https://{page}.example.org")
+    assert rule["spec"] == yaml.safe_load(of_file)
+    maps = [o for name, o in objects.items() if name.startswith("ConfigMap/slipway-dashboard")]
+    files = {name: text for o in maps for name, text in o["data"].items()}
+    assert files.keys() == {path.name for path in (CHART / "files/dashboards").glob("*.json")}
+    assert all(json.loads(text) for text in files.values())
+    assert ".invalid" not in json.dumps(objects)
 
 
 def test_the_public_service_reaches_nginx_alone() -> None:
@@ -355,10 +352,6 @@ def test_long_names_stay_valid() -> None:
 # ── Secrets ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def decoded(item: dict[str, Any]) -> dict[str, str]:
-    return {key: base64.b64decode(value).decode() for key, value in item["data"].items()}
-
-
 def test_no_two_releases_share_a_secret_and_none_leaves_its_secret_object() -> None:
     texts = [template({}, EVALUATION).stdout for _ in range(2)]
     one, other = (
@@ -404,6 +397,8 @@ def test_urls_carry_the_passwords_that_the_databases_are_given() -> None:
         ),
         (URL | {"httpRoute.enabled": True}, "needs httpRoute.parentRefs"),
         (URL | {"hpa.minReplicas": 11}, "hpa.minReplicas is greater"),
+        (URL | {"prometheusRule.enabled": True, "grafana.url": "http://g"}, "links to nowhere"),
+        (URL | {"dashboards.enabled": True, "runbooks.url": "http://r"}, "links to nowhere"),
         (URL | {"worker.hpa.minReplicas": 11}, "worker.hpa.minReplicas is greater"),
     ],
 )
@@ -444,6 +439,9 @@ def test_values_that_contradict_each_other_are_refused(
         ("service.nodePorts.http", 99999, "at '/service/nodePorts/http'"),
         ("topologySpread.zones", "Never", "at '/topologySpread/zones'"),
         ("postgresql.password", "x", "at '/postgresql': additional properties 'password'"),
+        ("telemetry.sampleRatio", 10, "at '/telemetry/sampleRatio'"),
+        ("telemetry.otlpEndpoint", "collector:4318", "at '/telemetry/otlpEndpoint'"),
+        ("telemetry.environment", "a,b=c", "at '/telemetry/environment'"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_path(path: str, value: Any, refused: str) -> None:
@@ -456,8 +454,11 @@ def test_a_parent_chart_may_pass_its_globals() -> None:
     assert template(URL | {"global.registry": "r"}).returncode == 0
 
 
-def test_a_cluster_without_native_sidecars_is_refused() -> None:
-    rendered = run("helm", "template", CHART, "--kube-version=1.29.9", *flags(URL))
+@each_chart
+def test_a_cluster_that_is_too_old_is_refused(chart: str) -> None:
+    """Native sidecars are on from 1.30."""
+    version = "--kube-version=1.29.9"
+    rendered = run("helm", "template", HELM / chart, version, *flags(ON_TOP_OF[chart]))
     assert rendered.returncode != 0
     assert "kubeVersion" in rendered.stderr
 
@@ -472,8 +473,8 @@ def test_the_chart_is_of_the_services_version() -> None:
 
 
 @each_render
-def test_helm_lint_has_nothing_to_say(arguments: tuple[Any, ...]) -> None:
-    linted = run("helm", "lint", "--strict", CHART, *flags(*arguments))
+def test_helm_lint_has_nothing_to_say(chart: str, arguments: tuple[Any, ...]) -> None:
+    linted = run("helm", "lint", "--strict", HELM / chart, *flags(*arguments))
     assert linted.returncode == 0, linted.stdout
 
 
@@ -494,13 +495,15 @@ def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Custom resources, of which kubernetes-validate has no schema.
-CUSTOM = "Certificate,HTTPRoute,ServiceMonitor"
+CUSTOM = "Certificate,HTTPRoute,PrometheusRule,ServiceMonitor"
 
 
 @pytest.mark.needs("kubeconform")
 @pytest.mark.parametrize("version", ["1.30.0", "1.37.0"])
 @each_render
-def test_kubeconform_passes(arguments: tuple[Any, ...], version: str, schemas: Path) -> None:
+def test_kubeconform_passes(
+    chart: str, arguments: tuple[Any, ...], version: str, schemas: Path
+) -> None:
     judged = run(
         "kubeconform",
         "-strict",
@@ -508,7 +511,7 @@ def test_kubeconform_passes(arguments: tuple[Any, ...], version: str, schemas: P
         f"-skip={CUSTOM}",
         f"-kubernetes-version={version}",
         f"-schema-location={schemas}/v{version}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
-        stdin=manifest(*arguments),
+        stdin=manifest(*arguments, chart=chart),
     )
     assert judged.returncode == 0, judged.stdout
     assert "Valid: 0" not in judged.stdout
@@ -516,12 +519,13 @@ def test_kubeconform_passes(arguments: tuple[Any, ...], version: str, schemas: P
 
 @pytest.mark.needs("kube-score")
 @each_render
-def test_kube_score_passes(arguments: tuple[Any, ...]) -> None:
-    judged = run("kube-score", "score", "--exit-one-on-warning", "-", stdin=manifest(*arguments))
+def test_kube_score_passes(chart: str, arguments: tuple[Any, ...]) -> None:
+    text = manifest(*arguments, chart=chart)
+    judged = run("kube-score", "score", "--exit-one-on-warning", "-", stdin=text)
     assert judged.returncode == 0, judged.stdout
 
 
-def test_the_table_of_values_is_fresh() -> None:
+def test_the_tables_of_values_are_fresh() -> None:
     checked = run(sys.executable, HELM / "values_table.py", "--check")
     assert checked.returncode == 0, checked.stderr
 
@@ -582,6 +586,7 @@ def release(namespace: str, verb: str, changed: dict[str, Any] | None = None) ->
     """The manifest after `verb`. Its pods find no node: what is looked at are the objects."""
     values = {
         "nodeSelector": {"slipway/nowhere": "true"},
+        "faults.enabled": True,
         "service.nodePorts": {"http": None, "https": None},
     }
     wanted = flags(values | (changed or {}), EVALUATION)
@@ -596,7 +601,17 @@ def secrets(namespace: str) -> dict[str, Any]:
 
 
 @pytest.mark.needs("cluster")
-def test_the_cluster_takes_every_object_and_finds_every_pod_restricted(namespace: str) -> None:
+@pytest.mark.parametrize(
+    ("chart", "arguments"),
+    [
+        ("slipway", ({"hpa.enabled": True, "worker.hpa.enabled": True}, EVALUATION)),
+        ("observability", ({"prometheus.storage.enabled": True},)),
+    ],
+    ids=CHARTS,
+)
+def test_the_cluster_takes_every_object_and_finds_every_pod_restricted(
+    chart: str, arguments: tuple[Any, ...], namespace: str
+) -> None:
     def warnings(text: str) -> list[str]:
         tried = run(
             "kubectl", f"--namespace={namespace}", "apply", "--dry-run=server", "--filename=-",
@@ -605,15 +620,15 @@ def test_the_cluster_takes_every_object_and_finds_every_pod_restricted(namespace
         assert tried.returncode == 0, tried.stderr
         return [line for line in tried.stderr.splitlines() if "PodSecurity" in line]
 
-    objects = render({"hpa.enabled": True, "worker.hpa.enabled": True}, EVALUATION)
-    text = "\n---\n".join(
-        json.dumps(item | {"metadata": item["metadata"] | {"namespace": namespace}})
-        for item in objects.values()
+    objects = [
+        item | {"metadata": item["metadata"] | {"namespace": namespace}}
+        for item in render(*arguments, chart=chart).values()
         if item["kind"] not in {"Pod", "Service"}
-    )
+    ]
+    text = "\n---\n".join(json.dumps(item) for item in objects)
     assert warnings(text) == []
     lax = text.replace('"allowPrivilegeEscalation": false', '"allowPrivilegeEscalation": true')
-    assert len(warnings(lax)) == len(pods(objects)) - 1
+    assert len(warnings(lax)) == len([item for item in objects if pod_of(item)])
 
 
 @pytest.mark.needs("cluster")
@@ -622,7 +637,8 @@ def test_what_was_made_once_is_kept_over_upgrades_and_the_password_over_a_releas
 ) -> None:
     first = release(namespace, "install")
     made = secrets(namespace)
-    assert made.keys() == {"slipway", "slipway-postgresql", "slipway-valkey", "slipway-tls"}
+    names = ("slipway", "slipway-faults", "slipway-postgresql", "slipway-valkey", "slipway-tls")
+    assert made.keys() == set(names)
     assert release(namespace, "upgrade") == first
     release(namespace, "upgrade", {"hosts": ["a.example.org"]})
     renamed = secrets(namespace)

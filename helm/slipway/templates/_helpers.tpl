@@ -120,8 +120,39 @@ capabilities:
       name: {{ . }}
       key: {{ $.Values.smtp.key }}
 {{- end }}
+- name: SENTRY_ENVIRONMENT
+  value: {{ .Values.telemetry.environment }}
+{{- with .Values.telemetry.sentry.existingSecret }}
+- name: SENTRY_DSN
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.Values.telemetry.sentry.key }}
+{{- end }}
 {{- with .Values.extraEnvs }}
 {{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* (list context name): what tells a process under which name, where and how many traces it sends; nothing without an endpoint. */}}
+{{- define "slipway.traces" -}}
+{{- with (first .).Values.telemetry }}
+{{- if .otlpEndpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .otlpEndpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .sampleRatio | quote }}
+- name: OTEL_SERVICE_NAME
+  value: {{ last $ }}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: deployment.environment={{ .environment }},k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -170,6 +201,14 @@ template:
 {{ .Values.tls.secretName }}
 {{- else if or .Values.tls.certManager.enabled .Values.tls.selfSigned -}}
 {{ include "slipway.fullname" . }}-tls
+{{- end -}}
+{{- end }}
+
+{{/* (list context text): what was generated for any deployment, with the addresses of this one. Not by `tpl`:
+     rules have braces of their own. */}}
+{{- define "slipway.placed" -}}
+{{- with (first .).Values -}}
+{{- last $ | replace "https://runbooks.invalid" (trimSuffix "/" .runbooks.url) | replace "https://grafana.invalid" (trimSuffix "/" .grafana.url) -}}
 {{- end -}}
 {{- end }}
 
