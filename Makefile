@@ -20,7 +20,7 @@ image:  ## Build the image slipway:latest
 deploy:  ## Build the image and release it to the current kube context
 	@$(release) deploy
 
-undeploy:  ## Take the release away; data volumes stay unless PURGE=1
+undeploy:  ## Take it away again; data volumes stay unless PURGE=1
 	@$(release) undeploy
 
 test: $(venv)/.dev  ## Lint, and test all that can run on this machine

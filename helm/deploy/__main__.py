@@ -2,8 +2,9 @@
 
 import argparse
 import sys
+from dataclasses import replace
 
-from . import context, image, release, url
+from . import context, image, observability, release, url
 from .shell import Failure, say, setting
 
 VARIABLES = """\
@@ -15,6 +16,9 @@ environment (or `make` variables):
   IMAGE_REPOSITORY     push the image under this name, for clusters that pull
   IMAGE_LOAD           hand the image's name to this command instead
   BUILD_ARGS           more arguments for `docker buildx build`
+  OBSERVABILITY=0      bring no Prometheus, Grafana, … (helm/observability); 1: even where there is
+                       a Prometheus Operator, and to VALUES without helm/evaluation.yaml
+  OBSERVABILITY_VALUES values files for it, after helm/evaluation-observability.yaml
   PURGE=1              let undeploy delete data volumes and their secrets too
 """
 
@@ -24,31 +28,45 @@ def deploy() -> None:
     target = release.from_environment()
     release.check_helm()
     context.check_answers(where)
-    release.check_idle(target)
+    watching = _watching(target)
+    for one in (target, *watching):
+        release.check_idle(one)
     image.check_engine()
     image.hand_over_command(where, image.Image(image.NAME, "unknown"))
     if not setting("IMAGE"):
         image.build()
     built = image.by_content(setting("IMAGE", image.BUILT))
-    made = release.make_namespace(target)
-    try:
-        if revision := release.unchanged(target, built):
-            say(f"unchanged: revision {revision} serves {built}")
-        else:
-            image.hand_over(where, built)
-            release.roll_out(target, built)
-    except (Failure, KeyboardInterrupt):
-        if made:
-            release.drop_namespace(target)
-        raise
+    settings = [f"image.repository={built.repository}", f"image.tag={built.tag}"]
+    for one in watching:
+        release.bring(one, one.name)
+        settings.append(observability.ENDPOINT)
+    target = replace(target, settings=tuple(settings))
+    release.bring(target, str(built), prepare=lambda: image.hand_over(where, built))
     url.report(target.namespace, target.name)
+    if watching:
+        observability.report()
+
+
+def _watching(target: release.Release) -> list[release.Release]:
+    """What is brought to watch it: one release, or none."""
+    if reason := observability.reason_against(target):
+        say(f"without helm/observability: {reason}")
+        return []
+    return [observability.release()]
 
 
 def undeploy() -> None:
     where = context.current()
+    target = release.from_environment()
     release.check_helm()
     context.check_answers(where)
-    release.take_away(release.from_environment())
+    release.take_away(target)
+    if observability.reason_against(target) or not observability.is_ours():
+        return
+    if others := observability.watched():
+        say(f"{observability.NAME} stays: it watches slipway in {', '.join(others)}")
+    else:
+        release.take_away(observability.release())
 
 
 ACTIONS = {"image": image.build, "deploy": deploy, "undeploy": undeploy}

@@ -1,4 +1,4 @@
-"""The Helm release: compared, rolled out, taken away."""
+"""A Helm release: compared, rolled out, taken away."""
 
 import json
 import os
@@ -7,16 +7,16 @@ import shlex
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from . import cause
-from .image import Image
 from .shell import Failure, attempt, items, need, run, say, setting
 
 HELM = Path(__file__).parents[1]
-CHART = HELM / "slipway"
+EVALUATION = HELM / "evaluation.yaml"
 # A namespace that bears it was made here, and goes when nothing is left in it.
 MADE_HERE = "slipway.dev/made-by-deploy"
 RESTRICTED = "pod-security.kubernetes.io/enforce"
@@ -26,10 +26,15 @@ DURATION = re.compile(r"(\d+h)?(\d+m)?(\d+s)?")
 
 @dataclass(frozen=True)
 class Release:
+    """What is released where; the chart is the folder `helm/CHART`."""
+
     name: str
     namespace: str
+    chart: str
     values: tuple[str, ...]
     timeout: str
+    # Further values, as `path=text`.
+    settings: tuple[str, ...] = ()
 
     @property
     def scope(self) -> tuple[str, str]:
@@ -42,15 +47,25 @@ class Release:
 
 
 def from_environment() -> Release:
-    values = tuple(shlex.split(setting("VALUES"))) or (str(HELM / "evaluation.yaml"),)
-    for path in values:
-        if not Path(path).is_file():
-            raise Failure(f"VALUES names {path!r}, which is not a file")
-    timeout = setting("TIMEOUT", "5m")
-    if not DURATION.fullmatch(timeout):
-        raise Failure(f"TIMEOUT={timeout!r} is not a duration such as 90s or 5m")
+    values = files("VALUES") or (str(EVALUATION),)
     name = setting("RELEASE", "slipway")
-    return Release(name, setting("NAMESPACE", "slipway"), values, timeout)
+    return Release(name, setting("NAMESPACE", "slipway"), "slipway", values, timeout())
+
+
+def files(variable: str) -> tuple[str, ...]:
+    """The files that an environment variable names."""
+    found = tuple(shlex.split(setting(variable)))
+    for path in found:
+        if not Path(path).is_file():
+            raise Failure(f"{variable} names {path!r}, which is not a file")
+    return found
+
+
+def timeout() -> str:
+    given = setting("TIMEOUT", "5m")
+    if not DURATION.fullmatch(given):
+        raise Failure(f"TIMEOUT={given!r} is not a duration such as 90s or 5m")
+    return given
 
 
 def check_helm() -> None:
@@ -100,19 +115,36 @@ def make_namespace(release: Release) -> bool:
     return True
 
 
-def upgrade_command(release: Release, image: Image) -> list[str]:
+def upgrade_command(release: Release) -> list[str]:
     return [
-        *("helm", "upgrade", "--install", release.name, str(CHART)),
+        *("helm", "upgrade", "--install", release.name, str(HELM / release.chart)),
         f"--namespace={release.namespace}",
+        # The mark by which one that a person installed is told from it.
+        f"--labels={MADE_HERE}=true",
         *(f"--values={path}" for path in release.values),
-        *("--set-string", f"image.repository={image.repository},image.tag={image.tag}"),
+        *(f"--set-string={pair}" for pair in release.settings),
     ]
 
 
-def unchanged(release: Release, image: Image) -> int | None:
+def bring(release: Release, what: str, prepare: Callable[[], None] = lambda: None) -> None:
+    """Roll out `what`, after `prepare`; or say that it is so already."""
+    made = make_namespace(release)
+    try:
+        if revision := unchanged(release):
+            say(f"unchanged: revision {revision} serves {what}")
+            return
+        prepare()
+        roll_out(release)
+    except (Failure, KeyboardInterrupt):
+        if made:
+            drop_namespace(release)
+        raise
+
+
+def unchanged(release: Release) -> int | None:
     """The serving revision, when an upgrade would change nothing and nothing of it is missing."""
     past = history(release)
-    command = upgrade_command(release, image)
+    command = upgrade_command(release)
     wanted = run(*command, "--dry-run=server", "--output=json", what="rendering the chart")
     if not past or past[-1]["status"] != "deployed":
         return None
@@ -155,12 +187,12 @@ class Watch:
         return "\n".join(["events:", *(f"  {line}" for line in seen)]) if seen else ""
 
 
-def roll_out(release: Release, image: Image) -> None:
+def roll_out(release: Release) -> None:
     """Upgrade or install; Helm takes a failed upgrade back to what served before."""
     former = [item["revision"] for item in history(release) if item["status"] == "deployed"]
     kept = leftovers(release)
     command = [
-        *upgrade_command(release, image),
+        *upgrade_command(release),
         *("--wait", "--wait-for-jobs", "--rollback-on-failure", f"--timeout={release.timeout}"),
         # Whoever changed a field by hand meanwhile: the chart's word counts.
         *("--hide-notes", "--server-side=true", "--force-conflicts"),

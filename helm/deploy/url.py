@@ -28,6 +28,12 @@ class Answer:
 
 def ask(base: str, timeout: float = 5) -> Answer | None:
     """The service's answer under `base`; nothing where something else or nobody answers."""
+    answer = get(base, PATH, timeout)
+    return answer if answer and _is_ours(answer.status, answer.body) else None
+
+
+def get(base: str, path: str, timeout: float) -> Answer | None:
+    """Whatever answers; nothing where nobody does."""
     target = urlsplit(base)
     host, port = target.hostname or "", target.port
     connection: http.client.HTTPConnection
@@ -39,14 +45,14 @@ def ask(base: str, timeout: float = 5) -> Answer | None:
     else:
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
-        connection.request("GET", target.path.rstrip("/") + PATH)
+        connection.request("GET", target.path.rstrip("/") + path)
         response = connection.getresponse()
         body = response.read(10_000).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
-    return Answer(base + PATH, response.status, body) if _is_ours(response.status, body) else None
+    return Answer(base + path, response.status, body)
 
 
 def _is_ours(status: int, body: str) -> bool:

@@ -101,7 +101,7 @@ class Release:
         extra.write_text("\n".join([*self.values, *values]) + "\n")
         command = [
             *("make", "--no-print-directory", target),
-            *(f"NAMESPACE={self.namespace}", f"RELEASE={NAME}"),
+            *(f"NAMESPACE={self.namespace}", f"RELEASE={NAME}", "OBSERVABILITY=0"),
             *(f"VALUES={EVALUATION} {extra}", *settings),
         ]
         environment = {key: value for key, value in os.environ.items() if key != "MAKEFLAGS"}

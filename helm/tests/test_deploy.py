@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy import cause, context, image, release, url
+from deploy import cause, context, image, observability, release, url
 from deploy.context import Context
 from deploy.image import Image
 from deploy.shell import Failure
@@ -141,9 +141,10 @@ def test_kind_maps_the_ports_that_evaluation_asks_for() -> None:
         for node in yaml.safe_load((HELM / "kind.yaml").read_text())["nodes"]
         for port in node.get("extraPortMappings", [])
     }
-    asked = yaml.safe_load((HELM / "evaluation.yaml").read_text())["service"]["nodePorts"]
-    for port in asked.values():
-        assert mapped[port] == ("127.0.0.1", port)
+    for name in ("evaluation.yaml", "evaluation-observability.yaml"):
+        asked = yaml.safe_load((HELM / name).read_text())["service"]["nodePorts"]
+        for port in asked.values():
+            assert mapped[port] == ("127.0.0.1", port)
 
 
 @pytest.mark.needs("kubectl")
@@ -197,12 +198,15 @@ def test_a_context_of_an_unknown_kind_needs_a_way_for_the_image(
     [
         ({"VALUES": "/none.yaml"}, ["VALUES", "'/none.yaml'", "not a file"]),
         ({"TIMEOUT": "soon"}, ["TIMEOUT='soon'", "5m"]),
+        ({"OBSERVABILITY": "no"}, ["OBSERVABILITY='no'", "neither 0 nor 1"]),
+        ({"OBSERVABILITY_VALUES": "/none.yaml"}, ["OBSERVABILITY_VALUES", "'/none.yaml'"]),
     ],
 )
 def test_a_wrong_setting_is_named(
     deploy: Deploy, tools: Path, settings: dict[str, str], needles: list[str]
 ) -> None:
     stub(tools, "kubectl", ANSWERING)
+    stub(tools, "helm", HELM_4)
     assert_told(deploy(**settings), *needles)
 
 
@@ -223,6 +227,104 @@ def test_a_locked_release_is_told_with_the_way_out(
     stub(tools, "kubectl", ANSWERING)
     stub(tools, "helm", f"[ $1 = version ] && echo v4.1 || echo '{history}'")
     assert_told(deploy(), past[-1][1], way)
+
+
+def test_a_locked_release_of_the_watchers_is_told_too(deploy: Deploy, tools: Path) -> None:
+    history = json.dumps([{"revision": 1, "status": "pending-install"}])
+    stub(tools, "kubectl", ANSWERING)
+    stub(
+        tools,
+        "helm",
+        f"[ $1 = version ] && echo v4.1 || [ $2 = observability ] && echo '{history}'",
+    )
+    way = "helm uninstall observability --namespace=monitoring"
+    assert_told(deploy(), "'observability' is pending-install", way)
+
+
+WITH_OPERATOR = f"[ $2 = customresourcedefinition/{observability.OPERATOR} ] && echo there"
+WITHOUT_OPERATOR = "exit 1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "kubectl", "reason"),
+    [
+        ({}, WITHOUT_OPERATOR, ""),
+        ({"VALUES": f"{HELM}/tests/../evaluation.yaml {HELM}/kind.yaml"}, WITHOUT_OPERATOR, ""),
+        ({"VALUES": f"{HELM}/kind.yaml"}, WITHOUT_OPERATOR, "without helm/evaluation.yaml"),
+        ({}, WITH_OPERATOR, "has a Prometheus Operator"),
+        ({"OBSERVABILITY": "0"}, WITHOUT_OPERATOR, "OBSERVABILITY=0"),
+        ({"OBSERVABILITY": "1", "VALUES": f"{HELM}/kind.yaml"}, WITH_OPERATOR, ""),
+    ],
+)
+def test_watchers_come_with_an_evaluation_of_a_cluster_that_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+    tools: Path,
+    settings: dict[str, str],
+    kubectl: str,
+    reason: str,
+) -> None:
+    stub(tools, "kubectl", kubectl)
+    monkeypatch.setenv("PATH", str(tools))
+    for name in ("OBSERVABILITY", "VALUES"):
+        monkeypatch.setenv(name, settings.get(name, ""))
+    found = observability.reason_against(release.from_environment())
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_the_watchers_get_node_ports_and_then_what_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OBSERVABILITY_VALUES", str(HELM / "kind.yaml"))
+    found = observability.release()
+    assert (found.name, found.namespace, found.chart) == (
+        "observability",
+        "monitoring",
+        "observability",
+    )
+    assert found.values == (str(HELM / "evaluation-observability.yaml"), str(HELM / "kind.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("listed", "elsewhere"),
+    [
+        ("observability", []),
+        ("observability", ["other"]),
+        # A person's own is not marked, so it is not listed.
+        ("", []),
+    ],
+)
+def test_undeploy_takes_the_watchers_that_deploy_brought_unless_they_watch_another(
+    deploy: Deploy, tools: Path, tmp_path: Path, listed: str, elsewhere: list[str]
+) -> None:
+    items = json.dumps({"items": [{"metadata": {"namespace": name}} for name in elsewhere]})
+    stub(
+        tools,
+        "kubectl",
+        f"""case "$*" in
+*deployments*) echo '{items}' ;;
+*current-context*) echo elsewhere ;;
+*version*) echo '{VERSION}' ;;
+*view*) ;;
+*) exit 1 ;;
+esac""",
+    )
+    stub(
+        tools,
+        "helm",
+        f"""echo "$@" >> {tmp_path}/calls
+case $1 in
+version) echo v4.1 ;;
+history) echo '[{{"revision": 1, "status": "deployed"}}]' ;;
+list) case "$*" in *{release.MADE_HERE}=true*) echo {listed} ;; esac ;;
+esac""",
+    )
+    done = deploy("undeploy")
+    assert done.returncode == 0, done.stderr
+    calls = (tmp_path / "calls").read_text()
+    assert "uninstall slipway" in calls
+    assert ("uninstall observability" in calls) is (bool(listed) and not elsewhere)
+    assert ("it watches slipway in other" in done.stdout) is bool(elsewhere)
 
 
 @pytest.mark.parametrize(
@@ -464,7 +566,7 @@ def test_the_environment_names_the_release(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("RELEASE", "NAMESPACE", "VALUES", "TIMEOUT"):
         monkeypatch.delenv(name, raising=False)
     assert release.from_environment() == release.Release(
-        "slipway", "slipway", (str(HELM / "evaluation.yaml"),), "5m"
+        "slipway", "slipway", "slipway", (str(HELM / "evaluation.yaml"),), "5m"
     )
     monkeypatch.setenv("VALUES", f"{HELM}/evaluation.yaml {HELM}/kind.yaml")
     monkeypatch.setenv("RELEASE", "other")
