@@ -15,6 +15,7 @@ from prometheus_client import multiprocess  # noqa: E402
 
 from slipway import ops, wire  # noqa: E402
 from slipway.settings import SettingsError, load_settings  # noqa: E402
+from slipway.telemetry import errors, logs, tracing  # noqa: E402
 
 
 def _give_up(reason: object) -> None:
@@ -36,6 +37,7 @@ except OSError as error:
     )
 
 wire.install()
+logs.configure(settings)
 
 wsgi_app = "slipway:create_app()"
 bind = settings.bind
@@ -56,7 +58,9 @@ umask = 0o007
 # Addresses from the one proxy in front; which of its headers count is settled by FORWARDED_HOPS.
 forwarded_allow_ips = ""
 loglevel = settings.log_level.lower()
-accesslog = "-" if settings.environment == "development" else None
+logger_class = logs.GunicornLogger
+# What this process tells until its end: spans, once it serves.
+telling: list[Any] = []
 
 
 def when_ready(server: Any) -> None:
@@ -71,7 +75,16 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
+    errors.start(settings)
+    if spans := tracing.start(worker.wsgi):
+        telling.append(spans)
     ops.serve(worker.wsgi, operations)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    for spans in telling:
+        spans.end()
+    errors.end()
 
 
 def child_exit(server: Any, worker: Any) -> None:

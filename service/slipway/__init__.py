@@ -19,7 +19,7 @@ from slipway import (
     web,
 )
 from slipway.settings import Settings, load_settings
-from slipway.telemetry import metrics, tracing
+from slipway.telemetry import logs, metrics, tracing
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -37,7 +37,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         ],
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
     )
-    app.logger.setLevel(settings.log_level)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
 
@@ -46,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     headers.init_app(app)
     tracing.init_app(app)
+    logs.init_app(app)
     metrics.init_app(app)
     database.init_app(app)
     cache.init_app(app)

@@ -74,8 +74,10 @@ class Connection(psycopg.Connection[Any]):
 def engine_options(settings: Settings, *, pool_size: int) -> dict[str, Any]:
     """SQLAlchemy's options for the database that `settings` name: deadlines above all."""
     if settings.database_url.get_secret_value().startswith("sqlite"):
-        return {"connect_args": {"timeout": SQLITE_SECONDS}}
+        return {"connect_args": {"timeout": SQLITE_SECONDS}, "hide_parameters": True}
     return {
+        # An error is logged and reported; what somebody entered is not.
+        "hide_parameters": True,
         "pool_size": pool_size,
         "max_overflow": 0,
         "pool_timeout": POOL_SECONDS,

@@ -110,7 +110,7 @@ class ProblemApi(Api):
 
 def _away(error: Exception) -> Response:
     """A dependency that is away is a 503: the client may come again."""
-    current_app.logger.error("a dependency is away: %s [trace_id=%s]", error, trace_id())
+    current_app.logger.error("a dependency is away: %s", error)
     return problem(
         503,
         "Something that this request needs does not answer; try again soon.",

@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # Where errors are reported; without one, they are only logged.
     sentry_dsn: SecretStr | None = None
+    # What they are filed under there, if not under `environment`.
+    sentry_environment: str = ""
     # Who bears it may inject faults by the operations port; without one, nobody can.
     faults_token: SecretStr | None = Field(default=None, min_length=16)
     # The nginx in front: the address of its stub_status, and host:port of its TLS.

@@ -18,6 +18,7 @@ import redis
 import sqlalchemy.exc
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery, Task, shared_task
+from celery.app.task import Context
 from celery.backends.redis import RedisBackend
 from celery.exceptions import Reject, Retry
 from flask import Flask, current_app
@@ -33,9 +34,12 @@ from slipway.database import db, now
 from slipway.dead_letters import DeadLetter, DeadLetters
 from slipway.models import SentMail, User
 from slipway.settings import Settings
+from slipway.telemetry import tracing
 from slipway.valkey import Valkey
 
 QUEUE = "celery"
+# The header of a message that says when its task was asked for, seconds since 1970.
+ASKED_AT = "asked_at"
 
 # Seconds until the broker is given up, at each step of asking it.
 BROKER_SECONDS = 1
@@ -133,7 +137,8 @@ class AppTask(Task):  # type: ignore[misc]
 
     def _again(self, error: Exception) -> NoReturn:
         try:
-            raise self.retry(exc=error, countdown=pause(self.request.retries))
+            again = pause(self.request.retries)
+            raise self.retry(exc=error, countdown=again, headers=_origin_of(self.request))
         except Reject as lost:
             # Celery would drop it where the next try cannot be queued.
             raise Reject(str(lost.reason), requeue=True) from error
@@ -202,6 +207,17 @@ def _write_down(task_id: str) -> None:
         current_app.logger.warning("could not write down that mail %s was sent: %s", task_id, error)
 
 
+def _origin() -> dict[str, Any]:
+    """What a message says of where it comes from: its trace, and when it was asked for."""
+    return {"traceparent": tracing.traceparent(), ASKED_AT: time.time()}
+
+
+def _origin_of(message: Context) -> dict[str, Any]:
+    """The same for the next try of a task, which Celery would leave without."""
+    found = {name: tracing.carried(message, name) for name in ("traceparent", ASKED_AT)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def enqueue(task: Task, *args: Any, asked_by: int, task_id: str | None = None) -> str:
     """Have the task done soon; gives its id. Where the broker does not answer, an error of 503."""
     celery: Celery = current_app.extensions["celery"]
@@ -213,9 +229,9 @@ def enqueue(task: Task, *args: Any, asked_by: int, task_id: str | None = None) -
     celery.backend.store_result(task_id, None, "QUEUED")
     background: Background | None = current_app.extensions["background"]
     if background:
-        background.do(partial(task.apply, args, task_id=task_id))
+        background.do(partial(task.apply, args, task_id=task_id, headers=_origin()))
     else:
-        task.apply_async(args, task_id=task_id, retry=False)
+        task.apply_async(args, task_id=task_id, retry=False, headers=_origin())
     return task_id
 
 

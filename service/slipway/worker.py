@@ -1,7 +1,6 @@
 """What `celery --app slipway.worker worker` runs: tasks of this service, over Valkey."""
 
 import atexit
-import logging
 import os
 import shutil
 import signal
@@ -14,14 +13,20 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 import redis
-from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutting_down
-from flask.logging import default_handler
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 from prometheus_client import values
 
 from slipway import create_app, ops, schema
 from slipway.consumer import Pulse
 from slipway.database import db
 from slipway.settings import SettingsError, load_settings
+from slipway.telemetry import errors, logs, tracing
 
 # New at each start, as in gunicorn.conf.py; the package has loaded the client by now, which looked
 # for the directory as it was loaded.
@@ -60,6 +65,7 @@ celery.dead_letters = flask_app.extensions["dead_letters"]
 celery.conf.update(
     broker_transport="slipway.transport:Transport",
     worker_consumer="slipway.consumer:Consumer",
+    worker_redirect_stdouts=False,
     worker_proc_alive_timeout=60,
     # What was done is worth some patience to write down; a request has none.
     result_backend_transport_options={
@@ -69,20 +75,21 @@ celery.conf.update(
 # The one worker of this process, and its operations port, once there are any.
 _workers: list[Any] = []
 _sockets: list[socket.socket] = []
+# What a child tells until its end: spans.
+_telling: list[Any] = []
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _log(**_: object) -> None:
-    """In place of Celery's own: LOG_LEVEL counts, and standard error is where it goes."""
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    flask_app.logger.removeHandler(default_handler)
+    """In place of Celery's own."""
+    logs.configure(settings)
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _prepare(sender: Any, **_: object) -> None:
     """Open the operations port, and take no task before this code's migration is done."""
+    # Its banner is no line of a log.
+    sender.quiet = True
     # Celery has its own handlers later; the first process of a container dies of nothing else.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _workers.append(sender)
@@ -119,9 +126,19 @@ def _missing() -> dict[str, str]:
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _begin_child(**_: object) -> None:
-    """A child that outlives its parent must not keep the port."""
+    """A child that outlives its parent must not keep the port; what it tells begins here."""
     for listener in _sockets:
         listener.close()
+    errors.start(settings)
+    if spans := tracing.start(flask_app):
+        _telling.append(spans)
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _end_child(**_: object) -> None:
+    for spans in _telling:
+        spans.end()
+    errors.end()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -1,22 +1,88 @@
-"""One id for a request, the same in the answer, in a problem document and for the next service.
+"""One id for a request, the same in the answer, in a problem document, in every log and every span.
 
-It is the trace id of an incoming W3C `traceparent` (https://www.w3.org/TR/trace-context/), or new.
+It is the trace id of an incoming W3C `traceparent` (https://www.w3.org/TR/trace-context/), else
+nginx's id of the request, else new. It goes on to the tasks that a request starts, whether or not
+spans are made: for these, OTEL_EXPORTER_OTLP_ENDPOINT names a collector, and OpenTelemetry's other
+variables say how.
 """
 
+import os
 import re
 import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, g, request
+from celery import current_task
+from flask import Flask, Response, current_app, has_request_context, request
+from opentelemetry import trace
+from opentelemetry.trace import TraceFlags
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+from slipway.settings import Settings
+
+if TYPE_CHECKING:
+    from slipway.telemetry.spans import Spans
+
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+)
+_HEX_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_KEY = "slipway.trace"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Who asks, as far as ids go: the trace, and the caller's span in it, if there is one."""
+
+    id: str
+    parent: str | None = None
+    sampled: bool = False
+
+
+def asked(environ: dict[str, Any], settings: Settings) -> Trace:
+    """The trace of a request, the same whenever it is asked for."""
+    found: Trace | None = environ.get(_KEY)
+    if found is None:
+        match = _TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
+        if match:
+            found = Trace(match[1], match[2], bool(int(match[3], 16) & TraceFlags.SAMPLED))
+        else:
+            # By nginx, where it stands in front: its log has no other one to tell.
+            name = environ.get("HTTP_X_REQUEST_ID", "") if settings.forwarded_hops else ""
+            found = Trace(name if _HEX_ID.fullmatch(name) else secrets.token_hex(16))
+        environ[_KEY] = found
+    return found
 
 
 def trace_id() -> str:
     """The trace id of the current request: 32 hexadecimal digits."""
-    if "trace_id" not in g:
-        match = _TRACEPARENT.match(request.headers.get("traceparent", ""))
-        g.trace_id = match[1] if match else secrets.token_hex(16)
-    return str(g.trace_id)
+    return asked(request.environ, current_app.config["SETTINGS"]).id
+
+
+def current() -> tuple[str, str]:
+    """The ids of the trace and of the span that this is part of; empty where there is none."""
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        return f"{span.trace_id:032x}", f"{span.span_id:016x}"
+    if has_request_context():
+        return trace_id(), ""
+    if current_task:
+        match = _TRACEPARENT.fullmatch(str(carried(current_task.request, "traceparent")))
+        return (match[1], "") if match else ("", "")
+    return "", ""
+
+
+def carried(message: Any, name: str) -> Any:
+    """A header of a task's message; None without it. Celery gives them in two ways."""
+    return getattr(message, name, None) or (getattr(message, "headers", None) or {}).get(name)
+
+
+def traceparent() -> str:
+    """What the next process is told of the current request, or task: a W3C `traceparent`."""
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+    name = current()[0] or secrets.token_hex(16)
+    return f"00-{name}-{secrets.token_hex(8)}-00"
 
 
 def _in_header(response: Response) -> Response:
@@ -25,4 +91,22 @@ def _in_header(response: Response) -> Response:
 
 
 def init_app(app: Flask) -> None:
+    """Give every answer its id. Spans begin with `start`, in the process that serves."""
     app.after_request(_in_header)
+
+
+def is_wanted() -> bool:
+    """Whether the environment names a collector for spans, and does not switch them off."""
+    named = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return not off and any(os.environ.get(name) for name in named)
+
+
+def start(app: Flask) -> "Spans | None":
+    """Make spans in this process, if they are wanted: after it was forked, before it serves."""
+    if not is_wanted():
+        return None
+    # Half a second of imports, for who wants none.
+    from slipway.telemetry.spans import Spans  # noqa: PLC0415
+
+    return Spans(app)

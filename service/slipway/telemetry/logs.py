@@ -1,0 +1,220 @@
+"""Logs: one JSON object a line on standard output, from every process and every library.
+
+A line says of which trace, request or task it is; that comes from the request or task itself, so
+that no thread tells of the one before. Whatever a client sends stays inside of one line, shorter
+than 4 KiB (PIPE_BUF): processes share a pipe, in which longer ones might mix. On a terminal, in
+development, the same is readable.
+"""
+
+import logging
+import logging.config
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import orjson
+import structlog
+from celery import current_task
+from flask import Flask, Response, has_request_context, request
+from gunicorn import glogging
+from structlog.typing import EventDict, WrappedLogger
+
+from slipway.settings import Settings
+from slipway.telemetry import tracing
+
+LINE_BYTES = 4000
+# A traceback keeps its end, which says what happened and where; other texts keep their beginning.
+TRACEBACK_CHARACTERS = 2000
+TEXT_CHARACTERS = 500
+
+ROUTE = "slipway.route"
+UNMATCHED = "unmatched"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+# Passwords in addresses, tokens, and what libraries print as `password=…`.
+_SECRETS = re.compile(
+    r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)"
+    r"|(?<=Bearer )[\w.~+/-]+=*"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"|(?<=password=)[^\s&,;]+|(?<=token=)[^\s&,;]+|(?<=secret=)[^\s&,;]+",
+    re.IGNORECASE,
+)
+
+# Those that would say more than anybody wants, or what the access line says already.
+LEVELS = {
+    "alembic.runtime.plugins": "WARNING",
+    "authlib": "INFO",
+    "celery.utils.functional": "WARNING",
+    "kombu": "WARNING",
+    "opentelemetry": "ERROR",
+    "sqlalchemy": "WARNING",
+    "urllib3": "WARNING",
+    "waitress": "WARNING",
+}
+
+
+def _origin(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Whose line it is: the ids of the trace, the request or the task."""
+    line["trace_id"], line["span_id"] = line.get("trace_id"), line.get("span_id")
+    if line["trace_id"] is None:
+        line["trace_id"], line["span_id"] = tracing.current()
+    if has_request_context():
+        line.setdefault("request_id", request_id(request.environ))
+        line.setdefault("route", request.environ.get(ROUTE, UNMATCHED))
+    elif current_task and current_task.request.id:
+        line.setdefault("task", current_task.name)
+        line.setdefault("task_id", current_task.request.id)
+    line.setdefault("request_id", "")
+    return line
+
+
+def request_id(environ: Mapping[str, Any]) -> str:
+    """The id by which nginx knows a request; empty where there is none that could be one."""
+    name = environ.get("HTTP_X_REQUEST_ID", "")
+    return name if _REQUEST_ID.fullmatch(name) else ""
+
+
+def without_secrets(text: str) -> str:
+    """A text without the passwords and tokens that libraries put into their messages."""
+    return _SECRETS.sub("…", text)
+
+
+def _clean(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    for name in ("event", "exception"):
+        if text := line.get(name):
+            line[name] = without_secrets(str(text))
+    return line
+
+
+def _render(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+    """The line, in the order of the contract, and bounded."""
+    head = {name: line.pop(name, "") for name in ("timestamp", "level", "event", "logger")}
+    whole = {**head, **line}
+    try:
+        rendered = orjson.dumps(whole, default=str)
+    except orjson.JSONEncodeError:
+        # Text that is no Unicode, such as half of a pair; a number beyond 64 bits.
+        rendered = orjson.dumps({name: _printable(value) for name, value in whole.items()})
+    if len(rendered) > LINE_BYTES:
+        rendered = orjson.dumps({name: _short(name, value) for name, value in whole.items()})
+    if len(rendered) > LINE_BYTES:
+        # Escapes make a text longer than its characters.
+        rendered = orjson.dumps({name: _ascii(value) for name, value in whole.items()})
+    return rendered.decode()
+
+
+def _printable(value: object) -> str:
+    return str(value).encode(errors="replace").decode()
+
+
+def _short(name: str, value: object) -> object:
+    if isinstance(value, int | float | None):
+        return value
+    text = _printable(value)
+    if name == "exception":
+        return text[-TRACEBACK_CHARACTERS:]
+    return text[:TEXT_CHARACTERS]
+
+
+def _ascii(value: object) -> object:
+    """So little that twenty of them fit into a line."""
+    if isinstance(value, int | float | None):
+        return value
+    return re.sub(r"[^ -~]|[\"\\]", "?", str(value))[:120]
+
+
+def _pre_chain() -> list[Any]:
+    return [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _origin,
+        structlog.processors.format_exc_info,
+        _clean,
+    ]
+
+
+class _StandardOutput(logging.StreamHandler[TextIO]):
+    """What standard output is at the moment: a test or a command may have put another in place."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        raise NotImplementedError
+
+
+def configure(settings: Settings) -> None:
+    """Have everything that this process logs written so; again, it changes nothing."""
+    readable = settings.environment == "development" and sys.stdout.isatty()
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=True) if readable else _render
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_pre_chain(),
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    root = logging.getLogger()
+    ours = [handler for handler in root.handlers if isinstance(handler, _StandardOutput)]
+    handler = ours[0] if ours else _StandardOutput()
+    handler.setFormatter(formatter)
+    if not ours:
+        root.addHandler(handler)
+    root.setLevel(settings.log_level)
+    for name, level in LEVELS.items():
+        logging.getLogger(name).setLevel(max(getattr(logging, level), root.level))
+    logging.captureWarnings(True)
+
+
+class GunicornLogger(glogging.Logger):  # type: ignore[misc]
+    """Gunicorn's own lines among ours, and a line for each request."""
+
+    def _set_handler(self, log: logging.Logger, *_: Any, **__: Any) -> None:
+        """In place of gunicorn's own handlers."""
+        log.propagate = True
+
+    def _compute_access_log_enabled(self) -> bool:
+        self.access_log.propagate = True
+        return True
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
+        name, span = environ.get("slipway.ids") or ("", "")
+        fields = {
+            "trace_id": name,
+            "span_id": span,
+            "request_id": request_id(environ),
+            # What is no HTTP has hardly anything.
+            "method": environ.get("REQUEST_METHOD", ""),
+            "route": environ.get(ROUTE, UNMATCHED),
+            "path": environ.get("PATH_INFO", "")[:TEXT_CHARACTERS],
+            "status": int(str(resp.status).split(maxsplit=1)[0]),
+            "duration_ms": round(request_time.total_seconds() * 1000, 1),
+            "client": environ.get("REMOTE_ADDR", ""),
+        }
+        self.access_log.info("request", extra=fields)
+
+
+def _note(response: Response) -> Response:
+    """For gunicorn's line, which is written when the request's context is gone."""
+    environ = request.environ
+    rule = request.url_rule
+    environ[ROUTE] = rule.rule if rule else UNMATCHED
+    environ["slipway.ids"] = tracing.current()
+    return response
+
+
+def _route() -> None:
+    if rule := request.url_rule:
+        request.environ[ROUTE] = rule.rule
+
+
+def init_app(app: Flask) -> None:
+    settings: Settings = app.config["SETTINGS"]
+    app.logger.setLevel(settings.log_level)
+    app.before_request(_route)
+    app.after_request(_note)
