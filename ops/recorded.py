@@ -1,6 +1,6 @@
 """The names of what rules.yaml records, for all that ask Prometheus: alerts, dashboards, tests.
 
-Each series has the labels `namespace` and `sli` (`availability`, `latency` or `freshness`).
+Of an SLI, each series has the labels `namespace` and `sli` (availability, latency or freshness).
 """
 
 
@@ -15,9 +15,13 @@ def errors(window: str) -> str:
 
 
 def error_ratio(window: str) -> str:
-    """The share of the window's events that were bad, 0 to 1; nothing where there were none."""
+    """The share of the window's events that were bad, 0 to 1; 0 where there were none."""
     return f"slipway:sli_errors:ratio_rate{window}"
 
 
 # The share of the error budget that is left, 1 to 0, and below once more is spent than there was.
 BUDGET_REMAINING = "slipway:sli_error_budget:remaining_ratio"
+
+# 1 for each namespace with a release, and for each Deployment that serves its requests.
+RELEASE = "slipway:release:info"
+WEB_DEPLOYMENT = "slipway:web_deployment:info"

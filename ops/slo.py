@@ -174,13 +174,6 @@ class SLO(Model):
     def burns(self, sli: str) -> tuple[Burn, ...]:
         return self.slis[sli].sooner + self.burn_rates
 
-    @property
-    def windows(self) -> list[str]:
-        """Every window over which a ratio is recorded, the shortest first."""
-        pairs = [burn for sli in self.slis for burn in self.burns(sli)]
-        found = {self.window, *(w for burn in pairs for w in (burn.short, burn.long))}
-        return sorted(found, key=duration.seconds)
-
     @model_validator(mode="after")
     def _can_fire(self) -> Self:
         for field in ("long", "short"):
