@@ -35,6 +35,9 @@ format: $(venv)/.dev  ## Write every file in its format
 bench: $(venv)/.dev image  ## Compare throughput and latency with a bare Flask, and write the ratios
 	@$(bin)/python loadtests/bench.py slipway:latest
 
+slo: $(venv)/.dev  ## Write rules, alerts, dashboards and the load tests' gate from ops/slo.yaml
+	@$(bin)/python -m ops.generate
+
 mutate: $(venv)/.dev  ## Make faults in the service, one at a time, and tell which no test notices
 	@$(sync) --group dev --group mutation; cd .. && .ci/mutate
 
@@ -45,7 +48,7 @@ help:
 	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo; echo '  Settings of image, deploy and undeploy: PYTHONPATH=helm python3 -m deploy --help'
 
-.PHONY: run image deploy undeploy test lint format bench mutate clean help
+.PHONY: run image deploy undeploy test lint format bench slo mutate clean help
 
 $(bin)/uv: service/requirements-uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(f"make: Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 ..." if v < (3, 11) else 0)'
