@@ -11,11 +11,9 @@ from typing import Any
 metrics_directory = tempfile.mkdtemp(prefix="slipway-metrics-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory
 
-from prometheus_client import multiprocess  # noqa: E402
-
-from slipway import ops, wire  # noqa: E402
+from slipway import faults, ops, wire  # noqa: E402
 from slipway.settings import SettingsError, load_settings  # noqa: E402
-from slipway.telemetry import errors, logs, tracing  # noqa: E402
+from slipway.telemetry import errors, logs, metrics, saturation, tracing  # noqa: E402
 
 
 def _give_up(reason: object) -> None:
@@ -75,9 +73,11 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
+    saturation.begin(worker.wsgi, threads=settings.web_threads)
     errors.start(settings)
     if spans := tracing.start(worker.wsgi):
         telling.append(spans)
+    faults.install(worker.wsgi, Path(metrics_directory))
     ops.serve(worker.wsgi, operations)
 
 
@@ -88,7 +88,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    metrics.settle(worker.pid)
 
 
 def on_exit(server: Any) -> None:

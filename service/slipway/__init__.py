@@ -19,7 +19,7 @@ from slipway import (
     web,
 )
 from slipway.settings import Settings, load_settings
-from slipway.telemetry import logs, metrics, tracing
+from slipway.telemetry import logs, metrics, saturation, tracing
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -47,6 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     tracing.init_app(app)
     logs.init_app(app)
     metrics.init_app(app)
+    saturation.init_app(app)
     database.init_app(app)
     cache.init_app(app)
     limits.init_app(app)

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from slipway.database import db
 from slipway.settings import Settings
+from slipway.telemetry.saturation import CACHE
 from slipway.valkey import AwayError, Valkey
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -147,11 +148,16 @@ def kept(seconds: int, *, topic: str, reader: Callable[[], str]) -> Callable[[Vi
             make = partial(_answer, control, this)
             generation = _generation(topic)
             if generation is None:
+                CACHE.labels(topic, "away").inc()
                 return make()
             query = sorted(request.args.items(multi=True), key=lambda item: item[0])
             asked = json.dumps([reader(), request.endpoint, request.path, query])
             key = f"{topic}:{generation}:{hashlib.sha256(asked.encode()).hexdigest()}"
-            return _found(key) or _made(key, seconds, make)
+            if found := _found(key):
+                CACHE.labels(topic, "hit").inc()
+                return found
+            CACHE.labels(topic, "miss").inc()
+            return _made(key, seconds, make)
 
         return answered  # type: ignore[return-value]
 

@@ -10,7 +10,7 @@ from flask.cli import with_appcontext
 from flask_migrate import upgrade
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from slipway import accounts, schema
+from slipway import accounts, fault_control, schema
 from slipway.api.users import NewUserSchema
 from slipway.database import db
 from slipway.models import ADMIN
@@ -80,4 +80,5 @@ def create_admin(email: str, name: str, password: str) -> None:
 
 def init_app(app: Flask) -> None:
     app.cli.add_command(create_admin)
+    app.cli.add_command(fault_control.commands)
     app.cli.add_command(migrate)

@@ -16,6 +16,7 @@ from sqlalchemy.types import TypeDecorator
 
 from slipway.schema import MIGRATIONS
 from slipway.settings import Settings
+from slipway.telemetry import saturation
 
 # What a request may wait for, seconds. The worst is an idle connection to a server that has frozen:
 # a ping, and then a new connection, which psycopg tries for two seconds at least.
@@ -78,6 +79,7 @@ def engine_options(settings: Settings, *, pool_size: int) -> dict[str, Any]:
     return {
         # An error is logged and reported; what somebody entered is not.
         "hide_parameters": True,
+        "poolclass": saturation.Pool,
         "pool_size": pool_size,
         "max_overflow": 0,
         "pool_timeout": POOL_SECONDS,
@@ -125,3 +127,5 @@ def init_app(app: Flask) -> None:
     )
     db.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
+    with app.app_context():
+        saturation.watch_pool(db.engine)

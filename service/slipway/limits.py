@@ -17,6 +17,7 @@ from limits.storage import MemoryStorage, RedisStorage
 
 from slipway import identity
 from slipway.settings import Settings
+from slipway.telemetry.saturation import LIMITS
 from slipway.valkey import AwayError, Valkey
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -125,6 +126,7 @@ def _tell(response: Response) -> Response:
         response.headers["RateLimit-Policy"] = f"{amount};w={seconds}"
         if limit.breached:
             response.headers["Retry-After"] = str(reset)
+            LIMITS.labels(str(limit.limit)).inc()
     return response
 
 

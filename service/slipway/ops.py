@@ -1,4 +1,4 @@
-"""Operations on a port of their own: probes and metrics, for the platform alone.
+"""Operations on a port of their own: probes, metrics and faults, for the platform alone.
 
 They are answered by threads that requests cannot use up, in every worker process: one that
 hangs as a whole fails its probe, one that is only busy does not.
@@ -7,25 +7,31 @@ hangs as a whole fails its probe, one that is only busy does not.
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as TooLate
 from http import HTTPStatus
 from typing import Any
 
 import waitress
 from flask import Flask
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from slipway import database, schema, tasks
+from slipway import database, fault_control, faults, schema, tasks
 from slipway.settings import Settings
-from slipway.telemetry import metrics
+from slipway.telemetry import edge, metrics
 
 # One for each kind of question: a readiness check that waits leaves the others theirs.
 THREADS = 4
+# Nobody has more to say here.
+MOST_BYTES = 16_384
 # How long readiness waits for the database, seconds: less than the platform waits for readiness.
 READY_SECONDS = 2
+# How long a scrape does.
+SCRAPE_SECONDS = 0.1
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -43,10 +49,10 @@ class Operations:
         *,
         is_alive: Callable[[], bool] = lambda: True,
         missing: Callable[[], dict[str, str]] = dict,
+        before_scrape: Callable[[], None] = lambda: None,
     ) -> None:
         """`missing` tells what the process itself lacks to be ready, by name."""
-        self._is_alive, self._missing = is_alive, missing
-        self._queued = tasks.Queued(app)
+        self._is_alive, self._missing, self._before_scrape = is_alive, missing, before_scrape
         settings: Settings = app.config["SETTINGS"]
         with app.app_context():
             url = database.db.engine.url
@@ -56,14 +62,26 @@ class Operations:
         self._checker = ThreadPoolExecutor(1, "readiness")
         self._checking = threading.Lock()
         self._check: Future[str | None] | None = None
+        self._collectors = [
+            tasks.Queued(app),
+            faults.Active(app),
+            _Database(self._revision),
+            edge.Edge(settings),
+            metrics.BuildInfo(settings),
+        ]
         self._pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {
             "/livez": self._alive,
             "/startupz": self._started,
             "/readyz": self._ready,
             "/metrics": self._metrics,
         }
+        self._control = None
+        if settings.faults_token and "faults" in app.extensions:
+            self._control = fault_control.FaultControl(app, settings.faults_token)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if self._control and environ["PATH_INFO"] == fault_control.PATH:
+            return self._control(environ, start_response)
         page = self._pages.get(environ["PATH_INFO"], self._unknown)
         status, content_type, body = page()
         headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
@@ -103,10 +121,27 @@ class Operations:
             return self._check
 
     def _metrics(self) -> tuple[int, str, bytes]:
-        return 200, metrics.CONTENT_TYPE, metrics.exposition(self._queued)
+        self._before_scrape()
+        return 200, metrics.CONTENT_TYPE, metrics.exposition(*self._collectors)
 
     def _unknown(self) -> tuple[int, str, bytes]:
         return _json(404, {"status": "unknown", "pages": sorted(self._pages)})
+
+
+class _Database(Collector):
+    """Whether the database answers, as the last check found it: a scrape does not wait for one."""
+
+    def __init__(self, check: "Callable[[], Future[str | None]]") -> None:
+        self._check, self._is_up = check, True
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        check = self._check()
+        wait([check], SCRAPE_SECONDS)
+        if check.done():
+            self._is_up = check.exception() is None
+        up = GaugeMetricFamily("slipway_dependency_up", tasks.DEPENDENCY, labels=["dependency"])
+        up.add_metric(["database"], self._is_up)
+        yield up
 
 
 def _json(status: int, body: dict[str, Any]) -> tuple[int, str, bytes]:
@@ -119,6 +154,7 @@ def serve(app: Flask, listener: socket.socket, **checks: Any) -> None:
         Operations(app, **checks),
         sockets=[listener],
         threads=THREADS,
+        max_request_body_size=MOST_BYTES,
         clear_untrusted_proxy_headers=True,
     )
     threading.Thread(target=server.run, name="operations", daemon=True).start()

@@ -4,6 +4,7 @@ A task is delivered until it has ended, so it may run more than once: it has to 
 fails for the moment is tried again, ever more slowly; what fails for good becomes a dead letter.
 """
 
+import json
 import random
 import ssl
 import time
@@ -35,11 +36,14 @@ from slipway.dead_letters import DeadLetter, DeadLetters
 from slipway.models import SentMail, User
 from slipway.settings import Settings
 from slipway.telemetry import tracing
+from slipway.telemetry.saturation import measures
 from slipway.valkey import Valkey
 
 QUEUE = "celery"
 # The header of a message that says when its task was asked for, seconds since 1970.
 ASKED_AT = "asked_at"
+
+DEPENDENCY = "Whether what the service depends on answers"
 
 # Seconds until the broker is given up, at each step of asking it.
 BROKER_SECONDS = 1
@@ -76,6 +80,13 @@ DURATION = Histogram(
     ["task", "outcome"],
     registry=None,
 )
+COMPLETION = Histogram(
+    "slipway_task_completion_seconds",
+    "How long a task took, from being asked for to the end of its last try",
+    ["task", "outcome"],
+    buckets=(0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
+    registry=None,
+)
 
 
 class Results(RedisBackend):  # type: ignore[misc]
@@ -86,8 +97,9 @@ class Results(RedisBackend):  # type: ignore[misc]
 
 
 @contextmanager
-def _measured(name: str) -> Iterator[None]:
+def _measured(task: Task) -> Iterator[None]:
     began, outcome = time.monotonic(), "failure"
+    measures().workers_busy.inc()
     try:
         yield
         outcome = "success"
@@ -95,7 +107,11 @@ def _measured(name: str) -> Iterator[None]:
         outcome = "retry"
         raise
     finally:
-        DURATION.labels(name, outcome).observe(time.monotonic() - began)
+        measures().workers_busy.dec()
+        DURATION.labels(task.name, outcome).observe(time.monotonic() - began)
+        asked_at = tracing.carried(task.request, ASKED_AT)
+        if asked_at and outcome != "retry":
+            COMPLETION.labels(task.name, outcome).observe(max(0, time.time() - asked_at))
 
 
 def pause(tries: int) -> float:
@@ -111,7 +127,7 @@ class AppTask(Task):  # type: ignore[misc]
     flask_app: Flask
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with self.flask_app.app_context(), _measured(self.name):
+        with self.flask_app.app_context(), _measured(self):
             if self.request.is_eager or self.request.called_directly:
                 return self.run(*args, **kwargs)
             return self._run_or_bury(*args, **kwargs)
@@ -254,7 +270,7 @@ def _asked_by_key(task_id: str) -> str:
 
 
 class Queued(Collector):
-    """How many tasks wait for a worker, as Prometheus reads it; nothing while nobody knows."""
+    """The queue, as Prometheus reads it: its length, the age of its oldest, and dead letters."""
 
     def __init__(self, app: Flask) -> None:
         settings: Settings = app.config["SETTINGS"]
@@ -263,12 +279,38 @@ class Queued(Collector):
         self._client = Valkey(url.get_secret_value()).client if url else None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        if self._client:
-            with suppress(redis.RedisError):
-                length: Any = self._client.llen(QUEUE)
-                yield GaugeMetricFamily(
-                    "slipway_tasks_queued", "Tasks that wait for a worker", value=length
-                )
+        if self._client is None:
+            return
+        up = GaugeMetricFamily("slipway_dependency_up", DEPENDENCY, labels=["dependency"])
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.llen(QUEUE)
+                pipe.lindex(QUEUE, -1)
+                pipe.hlen(dead_letters.KEY)
+                length, oldest, dead = pipe.execute()
+        except redis.RedisError:
+            up.add_metric(["valkey"], 0)
+            yield up
+            return
+        up.add_metric(["valkey"], 1)
+        yield up
+        yield GaugeMetricFamily(
+            "slipway_tasks_queued", "Tasks that wait for a worker", value=length
+        )
+        yield GaugeMetricFamily(
+            "slipway_tasks_oldest_seconds",
+            "How long the oldest of them has waited",
+            value=_age(oldest),
+        )
+        yield GaugeMetricFamily("slipway_tasks_dead", "Dead letters", value=dead)
+
+
+def _age(message: bytes | None) -> float:
+    """Seconds since the task of a message was asked for; 0 where nobody can tell."""
+    try:
+        return max(0.0, time.time() - float(json.loads(message or b"")["headers"][ASKED_AT]))
+    except (ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _over_valkey(celery: Celery, url: str) -> None:

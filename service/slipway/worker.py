@@ -26,7 +26,7 @@ from slipway import create_app, ops, schema
 from slipway.consumer import Pulse
 from slipway.database import db
 from slipway.settings import SettingsError, load_settings
-from slipway.telemetry import errors, logs, tracing
+from slipway.telemetry import errors, logs, metrics, saturation, tracing
 
 # New at each start, as in gunicorn.conf.py; the package has loaded the client by now, which looked
 # for the directory as it was loaded.
@@ -111,7 +111,13 @@ def _serve_operations() -> None:
             f"OPS_PORT: cannot listen on {settings.ops_host}:{settings.ops_port}: {error.strerror}"
         )
     _sockets.append(listener)
-    ops.serve(flask_app, listener, is_alive=lambda: not celery.pulse.is_stale(), missing=_missing)
+    ops.serve(
+        flask_app,
+        listener,
+        is_alive=lambda: not celery.pulse.is_stale(),
+        missing=_missing,
+        before_scrape=metrics.settle_ended,
+    )
 
 
 def _missing() -> dict[str, str]:
@@ -129,6 +135,7 @@ def _begin_child(**_: object) -> None:
     """A child that outlives its parent must not keep the port; what it tells begins here."""
     for listener in _sockets:
         listener.close()
+    saturation.begin(flask_app, workers=1)
     errors.start(settings)
     if spans := tracing.start(flask_app):
         _telling.append(spans)

@@ -30,6 +30,8 @@ TEXT_CHARACTERS = 500
 
 ROUTE = "slipway.route"
 UNMATCHED = "unmatched"
+# What was done to the request on purpose, if anything was.
+FAULT = "slipway.fault"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 # Passwords in addresses, tokens, and what libraries print as `password=…`.
@@ -196,6 +198,8 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
             "duration_ms": round(request_time.total_seconds() * 1000, 1),
             "client": environ.get("REMOTE_ADDR", ""),
         }
+        if fault := environ.get(FAULT):
+            fields["fault"] = fault
         self.access_log.info("request", extra=fields)
 
 

@@ -1,22 +1,75 @@
 """Request metrics for the RED method: rate, errors and duration by route, method and status.
 
-Labels are bounded: `route` is the URL rule, never the path. Served on the operations port alone.
+Labels are bounded: `route` is the URL rule, never the path, and `method` one that HTTP has. Served
+on the operations port alone. Every process counts in files of its own, in PROMETHEUS_MULTIPROC_DIR;
+what an ended one has counted is added up in one file, so that no counter falls and no file is left.
 """
 
-from flask import Flask, Request
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from flask import Flask, Request, Response, request
 from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.registry import Collector
 from prometheus_flask_exporter import PrometheusMetrics
 
+from slipway.settings import Settings
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Seconds. What an SLO asks for has to be one of them: ops/slo.yaml.
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+OTHER = "OTHER"
 
 
-def _route(request: Request) -> str:
+def route(request: Request) -> str:
+    """The label of that name."""
     return request.url_rule.rule if request.url_rule else "unmatched"
 
 
+def _bound_method(response: Response) -> Response:
+    """Clients may invent any number of methods, and each would be a series."""
+    if request.method not in METHODS:
+        request.method = OTHER
+    return response
+
+
 def init_app(app: Flask) -> None:
-    PrometheusMetrics(app, path=None, group_by=_route, registry=CollectorRegistry())
+    PrometheusMetrics(app, path=None, group_by=route, buckets=BUCKETS, registry=CollectorRegistry())
+    # What is registered last comes first, so the exporter sees the method that this leaves.
+    app.after_request(_bound_method)
+
+
+class BuildInfo(Collector):
+    """Which release this is, for who tells old and new pods apart."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._labels = [version("slipway"), settings.commit]
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        info = GaugeMetricFamily(
+            "slipway_build_info", "The release, by its labels", labels=["version", "commit"]
+        )
+        info.add_metric(self._labels, 1)
+        yield info
+
+
+def _directory() -> Path:
+    return Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+
+
+@contextmanager
+def _locked(how: int) -> Iterator[None]:
+    """Nobody reads the files while some are added up."""
+    with (_directory() / "lock").open("w") as lock:
+        fcntl.flock(lock, how)
+        yield
 
 
 def exposition(*more: Collector) -> bytes:
@@ -25,4 +78,36 @@ def exposition(*more: Collector) -> bytes:
     for collector in more:
         registry.register(collector)
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    with _locked(fcntl.LOCK_SH):
+        return generate_latest(registry)
+
+
+def settle(pid: int) -> None:
+    """Add what the process `pid`, which has ended, has counted to what ended ones have.
+
+    By its parent alone: whoever is killed in between counts twice.
+    """
+    with _locked(fcntl.LOCK_EX):
+        for path in _directory().glob(f"*_{pid}.db"):
+            kind = path.name.split("_")[0]
+            # A gauge tells of what is there now.
+            if kind != "gauge":
+                _add_up(path, path.with_name(f"{kind}_ended.db"))
+            path.unlink()
+
+
+def settle_ended() -> None:
+    """Do so for every process that has ended: for a parent that is not told of each."""
+    named = {path.stem.rsplit("_", 1)[1] for path in _directory().glob("*_*.db")}
+    for pid in (int(name) for name in named if name.isdigit()):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            settle(pid)
+
+
+def _add_up(path: Path, ended: Path) -> None:
+    total = MmapedDict(str(ended))  # type: ignore[no-untyped-call]
+    for key, value, _, _ in MmapedDict.read_all_values_from_file(path):  # type: ignore[no-untyped-call]
+        total.write_value(key, total.read_value(key)[0] + value, 0.0)  # type: ignore[no-untyped-call]
+    total.close()  # type: ignore[no-untyped-call]
