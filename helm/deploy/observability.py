@@ -48,7 +48,7 @@ def reason_against(target: Release) -> str:
 
 def is_ours() -> bool:
     """Whether there is one, made here and not by a person."""
-    scope = (f"--namespace={NAMESPACE}", f"--selector={MADE_HERE}=true", "--short", "--all")
+    scope = (f"--namespace={NAMESPACE}", f"--selector={MADE_HERE}=true", "--short")
     return NAME in (attempt("helm", "list", *scope) or "").split()
 
 
