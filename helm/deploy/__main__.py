@@ -60,11 +60,14 @@ def undeploy() -> None:
     target = release.from_environment()
     release.check_helm()
     context.check_answers(where)
+    reason = observability.reason_against(target)
     release.take_away(target)
-    if observability.reason_against(target) or not observability.is_ours():
+    if not observability.is_ours():
         return
     if others := observability.watched():
-        say(f"{observability.NAME} stays: it watches slipway in {', '.join(others)}")
+        reason = reason or f"it watches slipway in {', '.join(others)}"
+    if reason:
+        say(f"{observability.NAME} stays: {reason}")
     else:
         release.take_away(observability.release())
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from . import url
-from .release import EVALUATION, HELM, MADE_HERE, Release, files, timeout
+from .release import EVALUATION, HELM, MADE_HERE, Release, files, history, leftovers, timeout
 from .shell import Failure, attempt, items, setting
 
 NAME, NAMESPACE = "observability", "monitoring"
@@ -30,26 +30,28 @@ def release() -> Release:
 
 
 def reason_against(target: Release) -> str:
-    """Why none comes with `target`; empty where one does."""
+    """Why none comes and goes with `target`; empty where one does."""
     said = setting("OBSERVABILITY")
     if said not in ("", "0", "1"):
         raise Failure(f"OBSERVABILITY={said!r} is neither 0 nor 1")
     if said:
         return "" if said == "1" else "OBSERVABILITY=0"
     if EVALUATION not in (Path(path).resolve() for path in target.values):
-        return "VALUES is without helm/evaluation.yaml. OBSERVABILITY=1 brings it"
+        return "VALUES is without helm/evaluation.yaml; OBSERVABILITY=1 decides otherwise"
     if attempt("kubectl", "get", f"customresourcedefinition/{OPERATOR}"):
         return (
             "the cluster has a Prometheus Operator, which finds slipway by the values "
-            "serviceMonitor, prometheusRule and dashboards. OBSERVABILITY=1 brings it beside that"
+            "serviceMonitor, prometheusRule and dashboards; OBSERVABILITY=1 decides otherwise"
         )
     return ""
 
 
 def is_ours() -> bool:
-    """Whether there is one, made here and not by a person."""
+    """Whether there is one that was made here and not by a person, or what one left."""
     scope = (f"--namespace={NAMESPACE}", f"--selector={MADE_HERE}=true", "--short")
-    return NAME in (attempt("helm", "list", *scope) or "").split()
+    if NAME in (attempt("helm", "list", *scope) or "").split():
+        return True
+    return not history(release()) and bool(leftovers(release()))
 
 
 def watched() -> list[str]:

@@ -1,6 +1,7 @@
 """The service on a real cluster with helm/observability beside it, as `make deploy` brings both."""
 
 import json
+import os
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -141,9 +142,19 @@ def test_spans_of_all_pods_become_one_series_with_a_trace_to_look_at(release: Re
     assert TRACE_ID in log
 
 
-def test_undeploy_leaves_nothing_of_either(release: Release) -> None:
+def test_undeploy_says_what_it_leaves_of_the_watchers_and_purge_takes_that_too(
+    release: Release,
+) -> None:
+    extra = release.folder / "storage.yaml"
+    extra.write_text("prometheus: {storage: {enabled: true}}\n")
+    rig = os.environ.get("OBSERVABILITY_VALUES", "")
+    release.deploy("OBSERVABILITY=1", "IMAGE=slipway:latest", f"OBSERVABILITY_VALUES={rig} {extra}")
+    assert (
+        "persistentvolumeclaim/observability-prometheus\n"
+        in release.make("undeploy", "OBSERVABILITY=1").output
+    )
     output = release.make("undeploy", "OBSERVABILITY=1", "PURGE=1").output
     assert f"deleted namespace {NAMESPACE}" in output
     assert f"deleted namespace {MONITORING}" in output
-    kinds = "clusterroles,clusterrolebindings,persistentvolumes"
+    kinds = "clusterroles,clusterrolebindings"
     assert "observability" not in run("kubectl", "get", kinds, "--output=name")
