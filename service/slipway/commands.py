@@ -1,11 +1,13 @@
 """Commands for operators: `flask --app slipway …`."""
 
+import logging
 import sys
 import time
+from typing import IO, Any
 
 import click
 from alembic.util import CommandError
-from flask import Flask
+from flask import Flask, current_app
 from flask.cli import with_appcontext
 from flask_migrate import upgrade
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -14,6 +16,38 @@ from slipway import accounts, fault_control, schema
 from slipway.api.users import NewUserSchema
 from slipway.database import db
 from slipway.models import ADMIN
+from slipway.settings import Settings
+from slipway.telemetry import logs
+
+logger = logging.getLogger(__name__)
+
+
+def _is_watched() -> bool:
+    """Whether a person runs the command, and not a platform, which reads its log."""
+    settings: Settings = current_app.config["SETTINGS"]
+    return settings.environment == "development" or sys.stderr.isatty()
+
+
+def _say(text: str) -> None:
+    if _is_watched():
+        click.echo(text)
+    else:
+        logger.info(text)
+
+
+class Failure(click.ClickException):
+    """One line for a person, or for the log."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        # When it is shown, there is no application any more.
+        self._is_watched = _is_watched()
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        if self._is_watched:
+            super().show(file)
+        else:
+            logger.error(self.message)
 
 
 def _wait_for_database(seconds: float) -> None:
@@ -24,7 +58,7 @@ def _wait_for_database(seconds: float) -> None:
         except OperationalError as error:
             if time.monotonic() > deadline:
                 reason = str(error.orig).strip().splitlines()[-1]
-                raise click.ClickException(
+                raise Failure(
                     f"migrate: no database after {seconds:g} s: {reason}. Check DATABASE_URL."
                 ) from None
             time.sleep(1)
@@ -38,17 +72,19 @@ def _wait_for_database(seconds: float) -> None:
 @with_appcontext
 def migrate(wait: float) -> None:
     """Bring the database's schema up to this release; a newer one is left as it is."""
+    if not _is_watched():
+        logs.configure(current_app.config["SETTINGS"])
     _wait_for_database(wait)
     before = schema.current(db.engine)
     if schema.is_newer(before):
-        click.echo(f"migrate: the schema ({before}) is newer than this release: nothing to do")
+        _say(f"migrate: the schema ({before}) is newer than this release: nothing to do")
         return
     try:
         upgrade()
     except (SQLAlchemyError, CommandError) as error:
-        raise click.ClickException(f"migrate: {str(error).splitlines()[0]}") from error
+        raise Failure(f"migrate: {str(error).splitlines()[0]}") from error
     head = schema.head()
-    click.echo(f"migrate: {'already at' if before == head else f'from {before} to'} {head}")
+    _say(f"migrate: {'already at' if before == head else f'from {before} to'} {head}")
 
 
 @click.command("create-admin")

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 import redis
+from celery.apps import worker as program
 from celery.signals import (
     setup_logging,
     worker_init,
@@ -57,6 +58,9 @@ except SettingsError as error:
 if settings.redis_url is None:
     _give_up("REDIS_URL: a worker needs one, to get its tasks from")
 
+logs.configure(settings)
+# Celery would print that it ends, amid the lines of the log; see `_cut_off`.
+program.safe_say = lambda *_: None
 # Celery takes a variable named `app` for its own.
 flask_app = create_app(settings)
 celery = flask_app.extensions["celery"]
@@ -81,8 +85,7 @@ _telling: list[Any] = []
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _log(**_: object) -> None:
-    """In place of Celery's own."""
-    logs.configure(settings)
+    """In place of Celery's own: there is a log already."""
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
@@ -155,6 +158,7 @@ def _end(**_: object) -> None:
 
 
 def _cut_off(seconds: float) -> None:
+    flask_app.logger.info("the worker ends, and what it works on within %g s", seconds)
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         celery.pulse.beat()

@@ -25,7 +25,7 @@ from slipway.telemetry import logs, tracing
 # What is left at the end of the process may take so long, seconds.
 FLUSH_SECONDS = 2
 
-_ADDRESS = re.compile(r"[^\s@<>()\"'=]+@[^\s@<>()\"'=]+")
+_ADDRESS = re.compile(r"[^\s@<>()\"'=/:…]+@[^\s@<>()\"'=/:,;]+")
 
 
 def _complete(event: Event, _hint: Hint) -> Event:

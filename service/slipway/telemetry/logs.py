@@ -17,12 +17,14 @@ import orjson
 import structlog
 from celery import current_task
 from flask import Flask, Response, has_request_context, request
+from flask.logging import default_handler
 from gunicorn import glogging
 from structlog.typing import EventDict, WrappedLogger
 
 from slipway.settings import Settings
 from slipway.telemetry import tracing
 
+FIELDS = ("timestamp", "level", "event", "logger", "trace_id", "span_id", "request_id")
 LINE_BYTES = 4000
 # A traceback keeps its end, which says what happened and where; other texts keep their beginning.
 TRACEBACK_CHARACTERS = 2000
@@ -50,6 +52,8 @@ LEVELS = {
     "celery.utils.functional": "WARNING",
     "kombu": "WARNING",
     "opentelemetry": "ERROR",
+    # SQLAlchemy names a pool's log by the class of the pool.
+    "slipway.telemetry.saturation.Pool": "WARNING",
     "sqlalchemy": "WARNING",
     "urllib3": "WARNING",
     "waitress": "WARNING",
@@ -91,8 +95,10 @@ def _clean(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
 
 def _render(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
     """The line, in the order of the contract, and bounded."""
-    head = {name: line.pop(name, "") for name in ("timestamp", "level", "event", "logger")}
-    whole = {**head, **line}
+    whole = {**{name: line.get(name, "") for name in FIELDS}, **line}
+    # Left in the record by who formatted it before.
+    for name in ("message", "asctime"):
+        whole.pop(name, None)
     try:
         rendered = orjson.dumps(whole, default=str)
     except orjson.JSONEncodeError:
@@ -168,6 +174,8 @@ def configure(settings: Settings) -> None:
     if not ours:
         root.addHandler(handler)
     root.setLevel(settings.log_level)
+    # Flask's own, which it gives an application that is made before this.
+    logging.getLogger("slipway").removeHandler(default_handler)
     for name, level in LEVELS.items():
         logging.getLogger(name).setLevel(max(getattr(logging, level), root.level))
     logging.captureWarnings(True)
