@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,9 @@ MADE = files(load())
 
 
 @pytest.mark.parametrize("path", MADE, ids=lambda path: path.name)
-def test_what_is_generated_is_not_stale(path: "os.PathLike[str]") -> None:
-    written = ROOT / path
-    assert written.is_file(), f"{written} is missing: make slo"
-    assert written.read_text() == MADE[written], f"{written} is stale: make slo"
+def test_what_is_generated_is_not_stale(path: Path) -> None:
+    assert path.is_file(), f"{path} is missing: make slo"
+    assert path.read_text() == MADE[path], f"{path} is stale: make slo"
 
 
 def test_no_dashboard_is_left_that_nothing_makes() -> None:
@@ -25,8 +25,8 @@ def test_no_dashboard_is_left_that_nothing_makes() -> None:
 
 
 @pytest.mark.parametrize("path", MADE, ids=lambda path: path.name)
-def test_what_is_generated_says_so(path: "os.PathLike[str]") -> None:
-    assert "make slo" in MADE[ROOT / path]
+def test_what_is_generated_says_so(path: Path) -> None:
+    assert "make slo" in MADE[path]
 
 
 def test_it_is_the_same_each_time() -> None:
