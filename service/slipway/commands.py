@@ -74,6 +74,7 @@ def migrate(wait: float) -> None:
     """Bring the database's schema up to this release; a newer one is left as it is."""
     if not _is_watched():
         logs.configure(current_app.config["SETTINGS"])
+        logging.getLogger("alembic").setLevel(logging.INFO)
     _wait_for_database(wait)
     before = schema.current(db.engine)
     if schema.is_newer(before):

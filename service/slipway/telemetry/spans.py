@@ -82,7 +82,7 @@ class Spans:
     def _instrument(self, app: Flask) -> None:
         plain = app.wsgi_app
         FlaskInstrumentor.instrument_app(  # type: ignore[no-untyped-call]
-            app, excluded_urls="", enable_commenter=False
+            app, excluded_urls="", enable_commenter=False, response_hook=_without_own_query
         )
         instrumented = app.wsgi_app
         # Its hooks come last, and should come first; and they are for sampled requests alone.
@@ -137,6 +137,12 @@ class Spans:
 
 def _is_sampled() -> bool:
     return "slipway.sampled" in request.environ
+
+
+def _without_own_query(span: trace.Span | None, *_: object) -> None:
+    """Providers send people back with codes in it; this comes after what is instrumented."""
+    if span:
+        span.set_attribute("http.target", request.path)
 
 
 def _without_query(span: trace.Span, message: Any) -> None:
