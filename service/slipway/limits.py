@@ -130,6 +130,13 @@ def _tell(response: Response) -> Response:
     return response
 
 
+def client_of_limits(app: Flask) -> Any:
+    """What asks Valkey for the limits of an application that has one."""
+    with app.app_context():
+        storage: Any = limiter.storage
+    return storage.storage
+
+
 def init_app(app: Flask) -> None:
     """After `cache`, whose Valkey it is."""
     settings: Settings = app.config["SETTINGS"]

@@ -206,7 +206,8 @@ def send_email(self: Task, user_id: int, subject: str, text: str) -> str:
             db.session.flush()
         except sqlalchemy.exc.IntegrityError:
             return "sent before"
-    mail.send(letter, settings.smtp_url.get_secret_value())
+    with tracing.span("SMTP send"):
+        mail.send(letter, settings.smtp_url.get_secret_value())
     _write_down(task_id)
     return "sent"
 

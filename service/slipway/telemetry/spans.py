@@ -22,6 +22,7 @@ from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -29,7 +30,9 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from sqlalchemy import Engine
 
+from slipway import limits
 from slipway.database import db
 from slipway.settings import Settings
 from slipway.telemetry.tracing import asked
@@ -72,9 +75,12 @@ class Spans:
         trace.set_tracer_provider(self._provider)
         with app.app_context():
             SQLAlchemyInstrumentor().instrument(engine=db.engine, enable_commenter=False)
+        # It also tells of each connection that any engine gives, of the probes' too.
+        unwrap(Engine, "connect")
         if valkey := app.extensions["valkey"]:
-            # This client alone: neither what workers poll nor what probes ask is anybody's request.
+            # These alone: neither what workers poll nor what probes ask is anybody's request.
             RedisInstrumentor.instrument_client(valkey.client)
+            RedisInstrumentor.instrument_client(limits.client_of_limits(app))
         RequestsInstrumentor().instrument(request_hook=_without_query)
         CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
         self._instrument(app)
