@@ -38,6 +38,9 @@ bench: $(venv)/.dev image  ## Compare throughput and latency with a bare Flask, 
 slo: $(venv)/.dev  ## Write rules, alerts, dashboards and the load tests' gate from ops/slo.yaml
 	@$(bin)/python -m ops.generate
 
+dashboards-preview: $(venv)/.dev  ## Draw every panel into dashboards.html, with data of PROMETHEUS
+	@$(bin)/python -m ops.preview $(or $(PROMETHEUS),http://127.0.0.1:30090)
+
 mutate: $(venv)/.dev  ## Make faults in the service, one at a time, and tell which no test notices
 	@$(sync) --group dev --group mutation; cd .. && .ci/mutate
 
@@ -45,10 +48,10 @@ clean:  ## Remove the environment and what tools leave behind
 	@rm -rf $(venv) .*_cache service/.*_cache
 
 help:
-	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 28
 	@echo; echo '  Settings of image, deploy and undeploy: PYTHONPATH=helm python3 -m deploy --help'
 
-.PHONY: run image deploy undeploy test lint format bench slo mutate clean help
+.PHONY: run image deploy undeploy test lint format bench slo dashboards-preview mutate clean help
 
 $(bin)/uv: service/requirements-uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(f"make: Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 ..." if v < (3, 11) else 0)'
