@@ -15,7 +15,7 @@ import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,12 @@ class Source:
         return self.ask("query_range", query=query, start=start, end=self.end, step=step)
 
 
+def _namespaces(source: Source) -> str:
+    """Where there are releases, as Grafana's variable finds them."""
+    found = source.over_time("count by (namespace) (slipway_build_info)")
+    return "|".join(one["metric"].get("namespace", "") for one in found)
+
+
 def legend(pattern: str, labels: Json) -> str:
     """As Grafana makes it; all labels where there is no pattern."""
     if pattern:
@@ -131,7 +137,7 @@ def _plot(panel: Json, series: list[tuple[str, Json]], marks: list[tuple[float, 
         )
     axes.set_ylabel(UNITS.get(unit, unit))
     axes.grid(alpha=0.2)
-    axes.xaxis.set_major_locator(dates.AutoDateLocator(maxticks=5))
+    axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=7))
     axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
     if 0 < len(series) <= LEGEND_MOST:
         axes.legend(fontsize=7, loc="upper left", frameon=False)
@@ -215,13 +221,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="preview", description=__doc__)
     parser.add_argument("prometheus", help="its address, such as http://127.0.0.1:30090")
     parser.add_argument("--range", default="1h", help="how far to look back (1h)")
-    parser.add_argument("--namespace", default=".*", help="a regular expression (all)")
+    parser.add_argument("--namespace", default="", help="a regular expression (those of releases)")
     parser.add_argument("--output", type=Path, default=Path("dashboards.html"))
     arguments = parser.parse_args()
     try:
         seconds = int(duration.seconds(arguments.range))
         end = datetime.now(UTC).timestamp()
         source = Source(arguments.prometheus.rstrip("/"), arguments.namespace, seconds, end)
+        source = replace(source, namespace=source.namespace or _namespaces(source))
         arguments.output.write_text("".join(page(source)))
     except (PreviewError, ValueError) as error:
         sys.exit(f"preview: {error}")

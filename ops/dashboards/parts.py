@@ -115,7 +115,6 @@ def _variable(name: str, label: str, query: str) -> Any:
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
-        .all_value(".*")
         .current(models.VariableOption(selected=True, text="All", value="$__all"))
     )
 
