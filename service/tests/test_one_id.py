@@ -1,0 +1,104 @@
+"""One id: what a request caused is found by it wherever it happened, until a task has failed."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from answers import ANN, PASSWORD, until
+from collector import CONSUMER, SERVER, collector
+from edge import CONF, docker, nginx_image
+from post import peer
+from receiver import receiver
+from serving import free_port, serving
+from test_worker import Site, site
+
+__all__ = ["site"]
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@contextmanager
+def nginx(folder: Path, sockets: Path) -> Iterator[tuple[str, str]]:
+    """As in a pod, before a gunicorn whose socket is in that folder; its name and its address."""
+    name = f"slipway-test-one-id-{free_port()}"
+    folder.mkdir()
+    folder.chmod(0o755)
+    (folder / "nginx.conf").write_text(CONF)
+    volumes = ["--volume", f"{folder}:/etc/slipway-nginx:ro"]
+    volumes += ["--volume", f"{sockets}:/run/slipway"]
+    # The group of whoever runs the tests owns the socket.
+    options = ["--user", "101:0", "--publish", "127.0.0.1::8080", "--entrypoint", ""]
+    command = ["nginx", "-e", "stderr", "-c", "/etc/slipway-nginx/nginx.conf"]
+    docker("run", "--detach", "--name", name, *volumes, *options, nginx_image(), *command)
+    try:
+        port = int(docker("port", name, "8080").rsplit(":", 1)[1])
+
+        def answers() -> bool:
+            try:
+                return httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        until(answers, lambda: docker("logs", name))
+        yield name, f"http://127.0.0.1:{port}"
+    finally:
+        docker("rm", "--force", name)
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    """The log lines of the trace."""
+    found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [line for line in found if line["trace_id"] == TRACE]
+
+
+@pytest.mark.needs("engine")
+def test_a_request_whose_task_fails_is_followed_by_one_id(site: Site, tmp_path: Path) -> None:
+    sockets = tmp_path / "run"
+    sockets.mkdir()
+    with collector(tmp_path / "spans") as spans, receiver() as sentry, peer() as server:
+        shared = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint,
+            "SENTRY_DSN": sentry.dsn,
+            "REDIS_URL": site.environment["REDIS_URL"],
+            "SMTP_URL": server.url,
+        }
+        server.replies["rcpt"] = ["550 nobody of that name is here"]
+        behind = {"BIND": f"unix:{sockets}/gunicorn.sock", "FORWARDED_HOPS": "1"}
+        with (
+            site.worker(**shared) as worker,
+            serving(tmp_path, site.environment["DATABASE_URL"], **(shared | behind)) as gunicorn,
+            nginx(tmp_path / "nginx", sockets) as (name, url),
+        ):
+            worker.ready()
+            httpx.post(f"{url}/api/users", json={**ANN, "password": PASSWORD})
+            log_in = {"email": ANN["email"], "password": PASSWORD}
+            token = httpx.post(f"{url}/login", json=log_in).json()["access_token"]
+            answer = httpx.post(
+                f"{url}/api/tasks/email",
+                json={"subject": "Hello", "text": "?"},
+                headers={
+                    "Authorization": f"Bearer {token}",
+                    "traceparent": f"00-{TRACE}-{SPAN}-01",
+                },
+            )
+            assert answer.status_code == 202, answer.text
+            until(lambda: sentry.events != [], worker.told)
+            until(lambda: any(s.kind == CONSUMER for s in spans.trace(TRACE)), worker.told)
+            by_nginx = lines(docker("logs", name))
+            assert gunicorn.stop() == worker.stop() == 0
+    assert answer.headers["X-Trace-Id"] == TRACE
+    assert [line["path"] for line in by_nginx] == ["/api/tasks/email"]
+    by_gunicorn = lines(gunicorn.log.read_text())
+    assert [line["route"] for line in by_gunicorn] == ["/api/tasks/email"]
+    # nginx's id of the request is in both logs too.
+    assert by_nginx[0]["request_id"] == by_gunicorn[0]["request_id"] != ""
+    assert "slipway.tasks.send_email" in {line.get("task") for line in lines(worker.told())}
+    (entered,) = (span for span in spans.trace(TRACE) if span.kind == SERVER)
+    assert entered.parent == SPAN
+    (event,) = sentry.events
+    assert event["contexts"]["trace"]["trace_id"] == event["tags"]["trace_id"] == TRACE
+    assert event["transaction"] == "slipway.tasks.send_email"
