@@ -79,7 +79,7 @@ def test_a_request_whose_task_fails_is_followed_by_one_id(site: Site, tmp_path: 
             token = httpx.post(f"{url}/login", json=log_in).json()["access_token"]
             answer = httpx.post(
                 f"{url}/api/tasks/email",
-                json={"subject": "Hello", "text": "?"},
+                json={"subject": "Hello", "text": "hunter2"},
                 headers={
                     "Authorization": f"Bearer {token}",
                     "traceparent": f"00-{TRACE}-{SPAN}-01",
@@ -97,6 +97,10 @@ def test_a_request_whose_task_fails_is_followed_by_one_id(site: Site, tmp_path: 
     # nginx's id of the request is in both logs too.
     assert by_nginx[0]["request_id"] == by_gunicorn[0]["request_id"] != ""
     assert "slipway.tasks.send_email" in {line.get("task") for line in lines(worker.told())}
+    # Whom the mail was for, and what it said, is nobody's business.
+    for secret in ("hunter2", "ann@example.com"):
+        for told in (worker.told(), gunicorn.log.read_text(), spans.text(), str(sentry.events)):
+            assert secret not in told.lower()
     (entered,) = (span for span in spans.trace(TRACE) if span.kind == SERVER)
     assert entered.parent == SPAN
     (event,) = sentry.events

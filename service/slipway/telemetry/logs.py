@@ -89,6 +89,8 @@ def without_secrets(text: str) -> str:
 
 
 def _clean(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    # Celery's own, with a task's arguments, which may be somebody's mail.
+    line.pop("data", None)
     for name in ("event", "exception"):
         if text := line.get(name):
             line[name] = without_secrets(str(text))
