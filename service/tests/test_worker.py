@@ -322,7 +322,7 @@ def test_running_tasks_end_before_a_worker_does(
         until(between.is_frozen, worker.told)
         later = site.ask()
         worker.process.terminate()
-        until(lambda: "Warm shutdown" in worker.told(), worker.told)
+        until(lambda: "the worker ends" in worker.told(), worker.told)
         between.restore()
         assert worker.process.wait(timeout=30) == 0, worker.told()
     assert site.state(path)["status"] == "SUCCESS"
