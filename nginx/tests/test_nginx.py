@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 import subprocess
 import time
@@ -208,6 +209,18 @@ def test_health_is_on_a_port_of_its_own_and_not_logged(edge: Edge) -> None:
     assert "/nginx-health" not in {line["path"] for line in edge.log()}
 
 
+def test_its_connections_are_told_on_that_port_alone(edge: Edge) -> None:
+    told = edge.ask("/nginx-status", port=8081).body.decode()
+    assert re.fullmatch(
+        r"Active connections: \d+ \nserver accepts handled requests\n \d+ \d+ \d+ \n"
+        r"Reading: \d+ Writing: \d+ Waiting: \d+ \n",
+        told,
+    )
+    edge.ask("/nginx-status", headers={"X-Request-ID": "status-from-outside"})
+    # gunicorn got that one, as any other path.
+    assert edge.logged(request_id="status-from-outside")["upstream_status"] == "200"
+
+
 # ── What the application may believe ─────────────────────────────────────────────────────────────
 
 
@@ -229,6 +242,7 @@ def test_forged_hop_headers_do_not_reach_the_application(edge: Edge) -> None:
         "X-Original-URL": "/evil",
         "X-Rewrite-URL": "/evil",
         "X-Script-Name": "/evil",
+        "X-Request-Start": "t=1",
         "Script_Name": "/evil",
         "Proxy": "http://evil",
     }
@@ -241,6 +255,8 @@ def test_forged_hop_headers_do_not_reach_the_application(edge: Edge) -> None:
         "X-Forwarded-Host": "slipway.test",
         "X-Forwarded-Proto": "http",
     }
+    # When it was handed over is nginx's word too.
+    assert abs(float(seen.pop("X-Request-Start").removeprefix("t=")) - time.time()) < 60
     assert set(seen) == {"Host", "X-Request-Id"}
     assert reply.json()["scheme"] == "http"
 
