@@ -163,6 +163,17 @@ def test_what_many_ended_processes_counted_is_added_up_once(
     assert sorted(path.name for path in tmp_path.glob("*.db")) == ["counter_ended.db"]
 
 
+def test_a_file_that_a_process_just_makes_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    empty = tmp_path / "counter_1.db"
+    empty.touch()
+    # It gets its size a moment later.
+    threading.Timer(metrics.AGAIN_SECONDS, empty.write_bytes, [b"\0" * 65536]).start()
+    assert metrics.exposition() == b""
+
+
 def test_a_scrape_names_what_it_likes_and_gets_everything(tmp_path: Path, sqlite_url: str) -> None:
     with serving(tmp_path, sqlite_url) as server:
         server.get("/ping")

@@ -7,8 +7,10 @@ what an ended one has counted is added up in one file, so that no counter falls 
 
 import fcntl
 import os
+import struct
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,6 +28,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 OTHER = "OTHER"
+# How often, and after which pause, a scrape looks again at files that change under it.
+TRIES = 3
+AGAIN_SECONDS = 0.02
 
 
 def route(request: Request) -> str:
@@ -78,6 +83,11 @@ def exposition(*more: Collector) -> bytes:
     for collector in more:
         registry.register(collector)
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    for _ in range(TRIES):
+        # The file of a process that just begins may have nothing in it yet.
+        with suppress(OSError, struct.error), _locked(fcntl.LOCK_SH):
+            return generate_latest(registry)
+        time.sleep(AGAIN_SECONDS)
     with _locked(fcntl.LOCK_SH):
         return generate_latest(registry)
 
