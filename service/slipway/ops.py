@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as TooLate
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -116,9 +117,11 @@ class Operations:
     def _revision(self) -> "Future[str | None]":
         """The revision of the database's schema, once it answers."""
         with self._checking:
-            if self._check is None or self._check.done():
-                self._check = self._checker.submit(schema.current, self.engine)
-            return self._check
+            # A process that ends begins nothing more, and says what it found last.
+            with suppress(RuntimeError):
+                if self._check is None or self._check.done():
+                    self._check = self._checker.submit(schema.current, self.engine)
+            return self._check or Future()
 
     def _metrics(self) -> tuple[int, str, bytes]:
         self._before_scrape()
