@@ -6,14 +6,12 @@ not what this writes.
 
 import json
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ops import rules
+from ops import dashboards, rules
 from ops.slo import SLO, SLOError, load
 
 ROOT = Path(__file__).parents[1]
@@ -57,9 +55,8 @@ def _gate(slo: SLO) -> str:
 def files(slo: SLO) -> dict[Path, str]:
     """Everything that is generated, and what has to stand in it."""
     made = {RULES: _rules(slo), GATE: _gate(slo)}
-    if find_spec("ops.dashboards"):
-        for uid, dashboard in import_module("ops.dashboards").build().items():
-            made[DASHBOARDS / f"{uid}.json"] = json.dumps(dashboard, indent=2) + "\n"
+    for uid, dashboard in dashboards.build().items():
+        made[DASHBOARDS / f"{uid}.json"] = json.dumps(dashboard, indent=2) + "\n"
     return made
 
 

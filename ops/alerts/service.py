@@ -80,18 +80,20 @@ def _away(name: str, dependency: str, product: str, effect: str) -> Alert:
 
 
 def _busy(name: str, severity: str, what: str, metric: str, window: str) -> Alert:
+    # Idle workers must not hide what the web pods run out of.
+    each = "sum by (namespace, container)"
     return Alert(
         name=name,
         severity=severity,
-        summary=f"Requests wait for {what} in {NAMESPACE}",
+        summary=f"{{{{ $labels.container }}}} runs out of {what} in {NAMESPACE}",
         description=(
             f"{PERCENT} of the {what} were busy within {duration.words(window)}, more than "
             f"{BUSY * 100:g} %, for 1 minute."
         ),
         dashboard="slipway-saturation",
         expr=(
-            f"sum by (namespace) (avg_over_time({metric}_busy[{window}]))\n"
-            f"/ sum by (namespace) (avg_over_time({metric}[{window}]))\n"
+            f"{each} (avg_over_time({metric}_busy[{window}]))\n"
+            f"/ {each} (avg_over_time({metric}[{window}]))\n"
             f"> {BUSY}"
         ),
         wait="1m",

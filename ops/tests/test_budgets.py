@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from promtool import Expected, Story, counter, tell
+from promtool import Expected, Story, counter, only, tell
 
+from ops.duration import seconds
 from ops.recorded import BUDGET_REMAINING, error_ratio
 from ops.slo import load
 
@@ -55,29 +56,25 @@ def pages(sli: str) -> str:
     return f"count by (short) (ALERTS{{{selector}}})"
 
 
-# Somewhat less and somewhat more than each burn rate, of the pairs of hours: promtool takes nearly
-# a minute for the days of the others.
-STEADY = [
-    (sli, round(burn.burn * factor, 3))
-    for sli in ALERTS
-    for burn in SLO.burns(sli)
-    for factor in (0.9, 1.1)
-    if not burn.long.endswith("d")
-]
+PAIRS = sorted({(burn.burn, burn.long, burn.short) for sli in ALERTS for burn in SLO.burns(sli)})
 
 
-@pytest.mark.parametrize(("sli", "times"), STEADY)
-def test_a_pair_fires_just_above_its_burn_rate(
-    sli: str, times: float, promtool: Path, tmp_path: Path
+@pytest.mark.parametrize(("burn", "long", "short"), PAIRS)
+def test_a_pair_fires_just_above_its_burn_rate_and_for_its_namespace_alone(
+    burn: float, long: str, short: str, promtool: Path, tmp_path: Path
 ) -> None:
-    bad = times * SLO.slis[sli].budget
-    above = {burn.short for burn in SLO.burns(sli) if burn.severity == "page" and burn.burn < times}
-    story = Story(
-        series(sli, (7 * 60, bad)) | series(sli, (7 * 60, 0), namespace="b"),
-        [],
-        samples={("419m", pages(sli)): {f'{{short="{short}"}}': 1.0 for short in above}},
-    )
-    tell(promtool, tmp_path, story)
+    minutes = seconds(long) // 60 + 3
+    told: dict[str, str] = {}
+    fires: dict[str, float] = {}
+    for sli, alert in ALERTS.items():
+        for namespace, factor in (("below", 0.9), ("above", 1.1)):
+            bad = factor * burn * SLO.slis[sli].budget
+            told |= series(sli, (minutes, bad), namespace=namespace)
+        if long in {pair.long for pair in SLO.burns(sli)}:
+            fires[f'{{alertname="{alert}", long="{long}", namespace="above"}}'] = 1.0
+    firing = 'count by (alertname, long, namespace) (ALERTS{alertstate="firing"})'
+    story = Story(told, [], samples={(f"{minutes - 1}m", firing): fires})
+    tell(promtool, tmp_path, story, only({"1m", "5m", long, short}, tmp_path))
 
 
 def test_a_new_release_that_fails_is_told_of_within_three_minutes_and_no_longer_than_it_fails(
@@ -138,10 +135,19 @@ def test_pages_are_over_half_an_hour_after_two_hours_of_failures_and_tickets_aft
 
 
 @each_sli
-def test_a_few_events_say_nothing(sli: str, promtool: Path, tmp_path: Path) -> None:
-    least = SLO.slis[sli].least
-    few = least.long / 70
-    story = Story(series(sli, (60, 1), rate=few), [Expected("59m", ALERTS[sli])])
+def test_a_pair_says_nothing_of_fewer_events_than_the_least(
+    sli: str, promtool: Path, tmp_path: Path
+) -> None:
+    """After 40 minutes too few for any long window; after an hour enough, but not in 5 minutes."""
+    promise = SLO.slis[sli]
+    rate = promise.least.long / 50
+    # An hour is a sixth of the pair's long window.
+    shorts = {"30m"} if 6 * promise.budget < 1 / 6 else set()
+    story = Story(
+        series(sli, (63, 1), rate=rate),
+        [Expected("40m", ALERTS[sli])],
+        samples={("62m", pages(sli)): {f'{{short="{short}"}}': 1.0 for short in shorts}},
+    )
     tell(promtool, tmp_path, story)
 
 
