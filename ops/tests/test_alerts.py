@@ -166,7 +166,8 @@ STORIES = {
     "one restart": story("SlipwayCrashLooping", ONE_RESTART, ("10m15s", "11m", "14m"), {}),
     "somebody else's crash loop": story(
         "SlipwayCrashLooping",
-        {name.replace('"a"', '"b"'): values for name, values in RESTARTS.items()},
+        {name.replace('"a"', '"b"'): values for name, values in RESTARTS.items()}
+        | known("kube_pod_status_ready", 'namespace="b", pod="a-7d9c-x1"', (30, 1)),
         ("11m", "16m"),
         {},
     ),
