@@ -57,8 +57,6 @@ umask = 0o007
 forwarded_allow_ips = ""
 loglevel = settings.log_level.lower()
 logger_class = logs.GunicornLogger
-# What this process tells until its end: spans, once it serves.
-telling: list[Any] = []
 
 
 def when_ready(server: Any) -> None:
@@ -75,15 +73,13 @@ def when_ready(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     saturation.begin(worker.wsgi, threads=settings.web_threads)
     errors.start(settings)
-    if spans := tracing.start(worker.wsgi):
-        telling.append(spans)
+    tracing.start(worker.wsgi)
     faults.install(worker.wsgi, Path(metrics_directory))
     ops.serve(worker.wsgi, operations)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    for spans in telling:
-        spans.end()
+    tracing.end()
     errors.end()
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from slipway import database, fault_control, faults, schema, tasks
 from slipway.settings import Settings
-from slipway.telemetry import edge, metrics
+from slipway.telemetry import edge, metrics, saturation
 
 # One for each kind of question: a readiness check that waits leaves the others theirs.
 THREADS = 4
@@ -142,9 +142,7 @@ class _Database(Collector):
         wait([check], SCRAPE_SECONDS)
         if check.done():
             self._is_up = check.exception() is None
-        up = GaugeMetricFamily("slipway_dependency_up", tasks.DEPENDENCY, labels=["dependency"])
-        up.add_metric(["database"], self._is_up)
-        yield up
+        yield saturation.dependency("database", is_up=self._is_up)
 
 
 def _json(status: int, body: dict[str, Any]) -> tuple[int, str, bytes]:

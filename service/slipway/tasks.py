@@ -36,14 +36,12 @@ from slipway.dead_letters import DeadLetter, DeadLetters
 from slipway.models import SentMail, User
 from slipway.settings import Settings
 from slipway.telemetry import tracing
-from slipway.telemetry.saturation import measures
+from slipway.telemetry.saturation import dependency, measures
 from slipway.valkey import Valkey
 
 QUEUE = "celery"
 # The header of a message that says when its task was asked for, seconds since 1970.
 ASKED_AT = "asked_at"
-
-DEPENDENCY = "Whether what the service depends on answers"
 
 # Seconds until the broker is given up, at each step of asking it.
 BROKER_SECONDS = 1
@@ -282,7 +280,6 @@ class Queued(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         if self._client is None:
             return
-        up = GaugeMetricFamily("slipway_dependency_up", DEPENDENCY, labels=["dependency"])
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.llen(QUEUE)
@@ -290,11 +287,9 @@ class Queued(Collector):
                 pipe.hlen(dead_letters.KEY)
                 length, oldest, dead = pipe.execute()
         except redis.RedisError:
-            up.add_metric(["valkey"], 0)
-            yield up
+            yield dependency("valkey", is_up=False)
             return
-        up.add_metric(["valkey"], 1)
-        yield up
+        yield dependency("valkey", is_up=True)
         yield GaugeMetricFamily(
             "slipway_tasks_queued", "Tasks that wait for a worker", value=length
         )

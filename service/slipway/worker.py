@@ -79,8 +79,6 @@ celery.conf.update(
 # The one worker of this process, and its operations port, once there are any.
 _workers: list[Any] = []
 _sockets: list[socket.socket] = []
-# What a child tells until its end: spans.
-_telling: list[Any] = []
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
@@ -140,14 +138,12 @@ def _begin_child(**_: object) -> None:
         listener.close()
     saturation.begin(flask_app, workers=1)
     errors.start(settings)
-    if spans := tracing.start(flask_app):
-        _telling.append(spans)
+    tracing.start(flask_app)
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 def _end_child(**_: object) -> None:
-    for spans in _telling:
-        spans.end()
+    tracing.end()
     errors.end()
 
 

@@ -21,6 +21,7 @@ from sentry_sdk.types import Event, Hint
 from slipway import identity
 from slipway.settings import Settings
 from slipway.telemetry import logs, tracing
+from slipway.telemetry.metrics import route
 
 # What is left at the end of the process may take so long, seconds.
 FLUSH_SECONDS = 2
@@ -33,10 +34,9 @@ def _complete(event: Event, _hint: Hint) -> Event:
     name, span = tracing.current()
     tags: dict[str, Any] = {"trace_id": name}
     if has_request_context():
-        route = request.url_rule.rule if request.url_rule else logs.UNMATCHED
-        event["transaction"] = f"{request.method} {route}"
+        event["transaction"] = f"{request.method} {route(request)}"
         event["user"] = {"id": user} if (user := identity.claimed()) else {}
-        tags |= {"route": route, "request_id": logs.request_id(request.environ)}
+        tags |= {"route": route(request), "request_id": logs.request_id(request.environ)}
     elif current_task and current_task.request.id:
         event["transaction"] = current_task.name
         tags |= {"task": current_task.name, "task_id": current_task.request.id}

@@ -7,7 +7,6 @@ development, the same is readable.
 """
 
 import logging
-import logging.config
 import re
 import sys
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from slipway.settings import Settings
 from slipway.telemetry import tracing
+from slipway.telemetry.metrics import UNMATCHED, route
 
 FIELDS = ("timestamp", "level", "event", "logger", "trace_id", "span_id", "request_id")
 LINE_BYTES = 4000
@@ -30,8 +30,9 @@ LINE_BYTES = 4000
 TRACEBACK_CHARACTERS = 2000
 TEXT_CHARACTERS = 500
 
+# Where gunicorn finds a request's route and ids, for it has no request of Flask's.
 ROUTE = "slipway.route"
-UNMATCHED = "unmatched"
+IDS = "slipway.ids"
 # What was done to the request on purpose, if anything was.
 FAULT = "slipway.fault"
 
@@ -64,12 +65,11 @@ LEVELS = {
 
 def _origin(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     """Whose line it is: the ids of the trace, the request or the task."""
-    line["trace_id"], line["span_id"] = line.get("trace_id"), line.get("span_id")
-    if line["trace_id"] is None:
+    if "trace_id" not in line:
         line["trace_id"], line["span_id"] = tracing.current()
     if has_request_context():
         line.setdefault("request_id", request_id(request.environ))
-        line.setdefault("route", request.environ.get(ROUTE, UNMATCHED))
+        line.setdefault("route", route(request))
     elif current_task and current_task.request.id:
         line.setdefault("task", current_task.name)
         line.setdefault("task_id", current_task.request.id)
@@ -197,7 +197,7 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
         return True
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
-        name, span = environ.get("slipway.ids") or ("", "")
+        name, span = environ.get(IDS, ("", ""))
         fields = {
             "trace_id": name,
             "span_id": span,
@@ -215,22 +215,19 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
         self.access_log.info("request", extra=fields)
 
 
-def _note(response: Response) -> Response:
+def _note_route() -> None:
     """For gunicorn's line, which is written when the request's context is gone."""
-    environ = request.environ
-    rule = request.url_rule
-    environ[ROUTE] = rule.rule if rule else UNMATCHED
-    environ["slipway.ids"] = tracing.current()
+    request.environ[ROUTE] = route(request)
+
+
+def _note_ids(response: Response) -> Response:
+    """The same, once there is a span."""
+    request.environ[IDS] = tracing.current()
     return response
-
-
-def _route() -> None:
-    if rule := request.url_rule:
-        request.environ[ROUTE] = rule.rule
 
 
 def init_app(app: Flask) -> None:
     settings: Settings = app.config["SETTINGS"]
     app.logger.setLevel(settings.log_level)
-    app.before_request(_route)
-    app.after_request(_note)
+    app.before_request(_note_route)
+    app.after_request(_note_ids)

@@ -9,14 +9,15 @@ import fcntl
 import os
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Request, Response, request
 from prometheus_client import CollectorRegistry, generate_latest, multiprocess
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.registry import Collector
 from prometheus_flask_exporter import PrometheusMetrics
@@ -28,14 +29,15 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 OTHER = "OTHER"
+UNMATCHED = "unmatched"
 # How often, and after which pause, a scrape looks again at files that change under it.
-TRIES = 3
+TRIES = 4
 AGAIN_SECONDS = 0.02
 
 
 def route(request: Request) -> str:
-    """The label of that name."""
-    return request.url_rule.rule if request.url_rule else "unmatched"
+    """The URL rule of a request; the exporter makes of this function's name a label's."""
+    return request.url_rule.rule if request.url_rule else UNMATCHED
 
 
 def _bound_method(response: Response) -> Response:
@@ -77,19 +79,30 @@ def _locked(how: int) -> Iterator[None]:
         yield
 
 
+class _Counted(Collector):
+    """What all processes of this server have counted."""
+
+    def collect(self) -> Iterable[Metric]:
+        files: Any = multiprocess.MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+        tries = TRIES
+        while True:
+            try:
+                with _locked(fcntl.LOCK_SH):
+                    return list(files.collect())
+            except (OSError, struct.error):
+                # The file of a process that just begins may have nothing in it yet.
+                tries -= 1
+                if not tries:
+                    raise
+            time.sleep(AGAIN_SECONDS)
+
+
 def exposition(*more: Collector) -> bytes:
     """The metrics of all processes of this server, and `more`, in Prometheus' text format."""
     registry = CollectorRegistry()
-    for collector in more:
+    for collector in (*more, _Counted()):
         registry.register(collector)
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    for _ in range(TRIES):
-        # The file of a process that just begins may have nothing in it yet.
-        with suppress(OSError, struct.error), _locked(fcntl.LOCK_SH):
-            return generate_latest(registry)
-        time.sleep(AGAIN_SECONDS)
-    with _locked(fcntl.LOCK_SH):
-        return generate_latest(registry)
+    return generate_latest(registry)
 
 
 def settle(pid: int) -> None:

@@ -4,7 +4,6 @@ Whether a request is sampled is decided before anything else: one that is not ta
 the instrumentation, which would cost it more than most answers do.
 """
 
-import os
 import secrets
 import threading
 from collections.abc import Iterable
@@ -23,7 +22,7 @@ from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.instrumentation.utils import unwrap
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -57,9 +56,7 @@ def _provider(settings: Settings) -> TracerProvider:
     own = {"service.name": "slipway", "service.version": version("slipway")}
     own |= {"service.commit": settings.commit, "deployment.environment.name": settings.environment}
     # What the environment says of the same names counts.
-    resource = Resource(own).merge(Resource.create({}))
-    if not os.environ.get("OTEL_SERVICE_NAME"):
-        resource = resource.merge(Resource({"service.name": own["service.name"]}))
+    resource = Resource.create(own).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, id_generator=_Ids(), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(timeout=EXPORT_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))

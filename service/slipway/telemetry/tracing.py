@@ -28,6 +28,8 @@ _TRACEPARENT = re.compile(
 )
 _HEX_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _KEY = "slipway.trace"
+# Those of this process, once it makes any.
+_spans: "list[Spans]" = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +112,16 @@ def is_wanted() -> bool:
     return not off and any(os.environ.get(name) for name in named)
 
 
-def start(app: Flask) -> "Spans | None":
+def start(app: Flask) -> None:
     """Make spans in this process, if they are wanted: after it was forked, before it serves."""
-    if not is_wanted():
-        return None
-    # Half a second of imports, for who wants none.
-    from slipway.telemetry.spans import Spans  # noqa: PLC0415
+    if is_wanted():
+        # Half a second of imports, for who wants none.
+        from slipway.telemetry.spans import Spans  # noqa: PLC0415
 
-    return Spans(app)
+        _spans.append(Spans(app))
+
+
+def end() -> None:
+    """Hand over what spans are left, for a while."""
+    for spans in _spans:
+        spans.end()
