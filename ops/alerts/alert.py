@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-# Replaced by the charts' values.
-DASHBOARDS = "https://grafana.invalid/d"
-RUNBOOKS = "https://runbooks.invalid"
+from ops import links
 
 NAMESPACE = "{{ $labels.namespace }}"
 VALUE = "{{ $value }}"
@@ -43,7 +41,7 @@ class Alert:
             "annotations": {
                 "summary": self.summary,
                 "description": self.description,
-                "dashboard_url": f"{DASHBOARDS}/{self.dashboard}{of_namespace}",
-                "runbook_url": f"{RUNBOOKS}/{self.name}.md",
+                "dashboard_url": links.dashboard(self.dashboard) + of_namespace,
+                "runbook_url": links.runbook(self.name),
             },
         }

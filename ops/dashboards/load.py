@@ -1,8 +1,8 @@
 """What a load test does to the service: what is asked for, how it is answered, what runs out."""
 
-from ops.dashboards.parts import PODS, ROUTES, SPACE, Board, Panel
-from ops.dashboards.saturation import ratio, slowest
-from ops.dashboards.service import failed, quantile, rate
+from ops.dashboards.parts import PODS, ROUTES, Board, Panel
+from ops.dashboards.saturation import CONTAINERS, ratio, slowest
+from ops.dashboards.service import error_share, percentiles, rate
 
 
 def board() -> Board:
@@ -21,19 +21,14 @@ def board() -> Board:
                 "Answered within",
                 "Good: flat while the load grows; where it bends is the knee.",
                 "s",
-                [(quantile(0.5), "half"), (quantile(0.95), "95 %"), (quantile(0.99), "99 %")],
+                percentiles(),
                 limits=(0.25, 1),
             ),
             Panel(
                 "Failed",
                 "The share of 5xx. Good: 0 %.",
                 "percentunit",
-                [
-                    (
-                        f"{failed('namespace')} / sum by (namespace) ({rate(ROUTES)})",
-                        "{{namespace}}",
-                    )
-                ],
+                [error_share()],
                 limits=(0.001, 0.01),
             ),
             Panel(
@@ -65,8 +60,7 @@ def board() -> Board:
                 [
                     (
                         "sum by (pod) (rate(container_cpu_usage_seconds_total"
-                        f'{{{SPACE}, container=~"gunicorn|nginx|worker", pod=~"$pod"}}'
-                        "[$__rate_interval]))",
+                        f"{{{CONTAINERS}}}[$__rate_interval]))",
                         "{{pod}}",
                     )
                 ],

@@ -10,8 +10,8 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-# Replaced by the charts.
-GRAFANA, RUNBOOKS = "https://grafana.invalid", "https://runbooks.invalid"
+from ops import links
+
 SOURCE = common_models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, YELLOW, RED = "green", "yellow", "red"
 COLUMNS, WIDTH, HEIGHT = 24, 8, 8
@@ -46,7 +46,7 @@ class Board:
     title: str
     description: str
     panels: Sequence[Panel]
-    # Refresh and range as Grafana writes them.
+    # As Grafana writes it.
     since: str = "now-1h"
     variables: Sequence[Literal["pod", "route"]] = field(default=("pod", "route"))
 
@@ -100,7 +100,7 @@ def _panel(panel: Panel, position: models.GridPos, number: int) -> Any:
             query = query.format(PromQueryFormat.TABLE)
         made = made.with_target(query)
     if panel.runbook:
-        page = dashboard.DashboardLink("What to do").url(f"{RUNBOOKS}/{panel.runbook}.md")
+        page = dashboard.DashboardLink("What to do").url(links.runbook(panel.runbook))
         made = made.links([page.target_blank(True)])
     return made
 
@@ -183,11 +183,11 @@ def made(board: Board, every: Sequence[Board]) -> models.Dashboard:
         shown = shown.with_variable(VARIABLES[name])
     for other in every:
         if other.uid != board.uid:
-            link = dashboard.DashboardLink(other.title).url(f"{GRAFANA}/d/{other.uid}")
+            link = dashboard.DashboardLink(other.title).url(links.dashboard(other.uid))
             shown = shown.link(link.include_vars(True).keep_time(True))
     for title, url in (
-        ("Logs and traces", f"{GRAFANA}/explore"),
-        ("Runbooks", RUNBOOKS),
+        ("Logs and traces", f"{links.GRAFANA}/explore"),
+        ("Runbooks", links.RUNBOOKS),
     ):
         shown = shown.link(dashboard.DashboardLink(title).url(url).target_blank(True))
     column = row = 0

@@ -1,6 +1,7 @@
 """What runs out, of what a request or a task needs: threads, connections, memory, workers."""
 
 from ops.dashboards.parts import PODS, SPACE, Board, Panel
+from ops.dashboards.tasks import waiting
 
 # gunicorn is a sidecar, which Kubernetes counts among the init containers.
 CONTAINERS = f'{SPACE}, container=~"gunicorn|nginx|worker", pod=~"$pod"'
@@ -116,14 +117,7 @@ def board() -> Board:
                 more_is_better=True,
                 runbook="SlipwayDatabaseDown",
             ),
-            Panel(
-                "Tasks that wait",
-                "The queue's length. Good: it comes back to 0 again and again.",
-                "short",
-                [(f"max by (namespace) (slipway_tasks_queued{{{SPACE}}})", "{{namespace}}")],
-                limits=(50, 500),
-                runbook="SlipwayQueueStuck",
-            ),
+            waiting("Tasks that wait"),
             Panel(
                 "Processor",
                 "Cores in use, by container. Good: below its limit, where it is throttled.",

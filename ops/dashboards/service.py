@@ -23,6 +23,15 @@ def quantile(share: float, by: str = "le", selector: str = ROUTES) -> str:
     return f"histogram_quantile({share}, {inner})"
 
 
+def error_share() -> tuple[str, str]:
+    """Of all answers those of 5xx, by namespace."""
+    return f"{failed('namespace')} / sum by (namespace) ({rate(ROUTES)})", "{{namespace}}"
+
+
+def percentiles() -> list[tuple[str, str]]:
+    return [(quantile(0.5), "half"), (quantile(0.95), "95 %"), (quantile(0.99), "99 %")]
+
+
 def board() -> Board:
     slo = load()
     burns = sorted({pair.burn for pair in slo.burn_rates})
@@ -75,12 +84,7 @@ def board() -> Board:
                 "Errors",
                 "The share of answers that are ours to mend (5xx). Good: 0 %.",
                 "percentunit",
-                [
-                    (
-                        f"{failed('namespace')} / sum by (namespace) ({rate(ROUTES)})",
-                        "{{namespace}}",
-                    )
-                ],
+                [error_share()],
                 limits=(0.001, 0.0144),
                 runbook="SlipwayErrorBudgetBurn",
             ),
@@ -88,11 +92,7 @@ def board() -> Board:
                 "Duration",
                 "Of answers, without the time in nginx. Good: 95 % within 250 ms.",
                 "s",
-                [
-                    (quantile(0.5), "half"),
-                    (quantile(0.95), "95 %"),
-                    (quantile(0.99), "99 %"),
-                ],
+                percentiles(),
                 limits=(0.25, 1),
                 runbook="SlipwayLatencyBudgetBurn",
             ),

@@ -14,6 +14,17 @@ def quantiles(metric: str, by: str) -> list[tuple[str, str]]:
     ]
 
 
+def waiting(title: str) -> Panel:
+    return Panel(
+        title,
+        "The queue's length. Good: it comes back to 0 again and again.",
+        "short",
+        [(f"max by (namespace) (slipway_tasks_queued{{{SPACE}}})", "{{namespace}}")],
+        limits=(50, 500),
+        runbook="SlipwayQueueStuck",
+    )
+
+
 def board() -> Board:
     return Board(
         "slipway-tasks",
@@ -47,14 +58,7 @@ def board() -> Board:
                 quantiles("slipway_task_duration_seconds", "task"),
                 limits=(10, 50),
             ),
-            Panel(
-                "Waiting",
-                "The queue's length. Good: it comes back to 0 again and again.",
-                "short",
-                [(f"max by (namespace) (slipway_tasks_queued{{{SPACE}}})", "{{namespace}}")],
-                limits=(50, 500),
-                runbook="SlipwayQueueStuck",
-            ),
+            waiting("Waiting"),
             Panel(
                 "The oldest",
                 "How long the task that has waited longest has. Good: seconds.",
