@@ -7,11 +7,14 @@ import secrets
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 EVALUATION = ROOT / "helm" / "evaluation.yaml"
@@ -177,3 +180,15 @@ class Release:
 
     def deleted(self) -> None:
         run("kubectl", "delete", "namespace", self.namespace, "--ignore-not-found", timeout=600)
+
+
+@contextmanager
+def on_spare_cluster(namespace: str, folder: Path, *settings: str) -> Iterator[Release]:
+    """A release to be made in that namespace; taken away with `settings` at the end."""
+    if not is_spare():
+        pytest.skip("needs a cluster that tests may disturb; REQUIRE_CLUSTER=1 says so")
+    release = Release(namespace, folder)
+    release.deleted()
+    yield release
+    release.make("undeploy", "PURGE=1", *settings)
+    release.deleted()

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from clients import Load
-from live import HTTP_PORT, NAME, Release, is_spare, request, run, until, with_label
+from live import HTTP_PORT, NAME, Release, on_spare_cluster, request, run, until, with_label
 from post import MAILPIT
 
 from slipway.headers import DEFAULTS, TRANSPORT_SECURITY
@@ -117,13 +117,8 @@ print(json.dumps({"log-in": log_in, "log-out": log_out}))
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
-    if not is_spare():
-        pytest.skip("needs a cluster that tests may disturb; REQUIRE_CLUSTER=1 says so")
-    release = Release(NAMESPACE, tmp_path_factory.mktemp("values"))
-    release.deleted()
-    yield release
-    release.make("undeploy", "PURGE=1")
-    release.deleted()
+    with on_spare_cluster(NAMESPACE, tmp_path_factory.mktemp("values")) as release:
+        yield release
     run("kubectl", "delete", "namespace", NEIGHBOUR, "--ignore-not-found")
 
 

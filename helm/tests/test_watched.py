@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from live import NAME, Release, is_spare, run, until
+from live import NAME, Release, on_spare_cluster, run, until
 from watch import PORTS, ask, exemplars, series, targets
 
 pytestmark = [
@@ -40,13 +40,9 @@ for pod in ("one", "other"):
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
-    if not is_spare():
-        pytest.skip("needs a cluster that tests may disturb; REQUIRE_CLUSTER=1 says so")
-    release = Release(NAMESPACE, tmp_path_factory.mktemp("values"))
-    release.deleted()
-    yield release
-    release.make("undeploy", "OBSERVABILITY=1", "PURGE=1")
-    release.deleted()
+    folder = tmp_path_factory.mktemp("values")
+    with on_spare_cluster(NAMESPACE, folder, "OBSERVABILITY=1") as release:
+        yield release
 
 
 def test_make_deploy_brings_what_watches_the_service_and_says_where(release: Release) -> None:

@@ -241,13 +241,16 @@ def running_gunicorn() -> Iterator[Gunicorn]:
 
 @contextmanager
 def running_edge(
-    gunicorn: Gunicorn,
+    sockets: str | Path,
     directory: Path,
     snippets: Mapping[str, str] | None = None,
     conf: str = CONF,
     tls: Path | None = None,
 ) -> Iterator[Edge]:
-    """nginx under the pod's restrictions, its configuration laid out as the chart mounts it."""
+    """nginx under the pod's restrictions, its configuration laid out as the chart mounts it.
+
+    Gunicorn's socket is in the volume or the folder `sockets`.
+    """
     directory.chmod(0o755)  # pytest's own are for one user
     for name, text in ({"nginx.conf": conf} | dict(snippets or {})).items():
         (directory / name).write_text(text)
@@ -255,7 +258,7 @@ def running_edge(
     args = ["--name", edge.name, "--read-only", "--cap-drop", "ALL", "--user", "101:101"]
     args += ["--security-opt", "no-new-privileges", "--tmpfs", "/tmp:mode=1777"]  # noqa: S108
     args += ["--volume", f"{directory}:/etc/slipway-nginx:ro"]
-    args += ["--volume", f"{gunicorn.name}:/run/slipway"]
+    args += ["--volume", f"{sockets}:/run/slipway"]
     if tls:
         args += ["--volume", f"{tls}:/etc/slipway-tls:ro"]
     for port in (8080, 8081, 8443):

@@ -45,7 +45,7 @@ def gunicorn() -> Iterator[Gunicorn]:
 @pytest.fixture(scope="module")
 def edge(gunicorn: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     """Without any snippet, shared by the tests that leave it as it was."""
-    with running_edge(gunicorn, tmp_path_factory.mktemp("nginx")) as edge:
+    with running_edge(gunicorn.name, tmp_path_factory.mktemp("nginx")) as edge:
         yield edge
 
 
@@ -301,7 +301,7 @@ def behind_a_proxy(gunicorn: Gunicorn, tmp_path: Path) -> Iterator[Edge]:
         "server-real-ip.conf": "set_real_ip_from 0.0.0.0/1;\nset_real_ip_from 128.0.0.0/1;\n",
         "location-redirect.conf": "if ($insecure) { return 308 https://$host:30443$request_uri; }",
     }
-    with running_edge(gunicorn, tmp_path, snippets) as edge:
+    with running_edge(gunicorn.name, tmp_path, snippets) as edge:
         yield edge
 
 
@@ -489,7 +489,7 @@ def test_a_client_that_stalls_is_hung_up_on(edge: Edge) -> None:
 def test_killed_workers_cost_no_request_that_may_be_repeated(
     mortal: Gunicorn, tmp_path: Path
 ) -> None:
-    with running_edge(mortal, tmp_path) as edge, Load(edge) as load:
+    with running_edge(mortal.name, tmp_path) as edge, Load(edge) as load:
         for _ in range(5):
             mortal.kill_workers()
             load.more(200)
@@ -503,7 +503,7 @@ def test_without_the_repetition_killed_workers_are_noticed(
     """That the load of the test above can fail."""
     conf = CONF.replace("proxy_next_upstream error timeout;", "proxy_next_upstream off;")
     conf = conf.replace("error_page 502 = @wait;", "error_page 502 /_problem;")
-    with running_edge(mortal, tmp_path, conf=conf) as edge, Load(edge) as load:
+    with running_edge(mortal.name, tmp_path, conf=conf) as edge, Load(edge) as load:
         for _ in range(5):
             mortal.kill_workers()
             load.more(200)
@@ -515,7 +515,7 @@ def test_requests_wait_while_gunicorn_restarts(
     mortal: Gunicorn, tmp_path: Path, method: str
 ) -> None:
     """Those that were under way are another matter: a POST of these is lost, so here none is."""
-    with running_edge(mortal, tmp_path) as edge:
+    with running_edge(mortal.name, tmp_path) as edge:
         mortal.kill()
         with edge.connect() as connection:
             request = f"{method} /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
@@ -534,7 +534,7 @@ def test_requests_wait_while_gunicorn_restarts(
 def test_a_restart_of_gunicorn_under_load_costs_no_request_that_may_be_repeated(
     mortal: Gunicorn, tmp_path: Path
 ) -> None:
-    with running_edge(mortal, tmp_path) as edge, Load(edge) as load:
+    with running_edge(mortal.name, tmp_path) as edge, Load(edge) as load:
         mortal.kill()
         mortal.restart()
         load.more(500)
@@ -546,7 +546,7 @@ def test_a_restart_of_gunicorn_under_load_costs_no_request_that_may_be_repeated(
 def test_without_gunicorn_the_answer_is_503_after_a_bounded_wait(
     mortal: Gunicorn, tmp_path: Path, method: str
 ) -> None:
-    with running_edge(mortal, tmp_path) as edge:
+    with running_edge(mortal.name, tmp_path) as edge:
         mortal.kill()
         started = time.monotonic()
         reply = edge.ask("/echo", method, {"X-Request-ID": "gunicorn-away"})
@@ -561,7 +561,7 @@ def test_without_gunicorn_the_answer_is_503_after_a_bounded_wait(
 def test_what_may_not_be_repeated_is_sent_once(
     mortal: Gunicorn, tmp_path: Path, method: str
 ) -> None:
-    with running_edge(mortal, tmp_path) as edge:
+    with running_edge(mortal.name, tmp_path) as edge:
         assert edge.ask("/echo", "PUT").status == 200
         problem(edge.ask("/die", method, body=b"x"), 502)
         assert mortal.deaths() == [method]
@@ -571,7 +571,7 @@ def test_what_may_not_be_repeated_never_meets_a_connection_that_gunicorn_closed(
     mortal: Gunicorn, tmp_path: Path
 ) -> None:
     """nginx is stopped meanwhile, so that it finds request and closed connections at once."""
-    with running_edge(mortal, tmp_path) as edge, edge.connect() as connection:
+    with running_edge(mortal.name, tmp_path) as edge, edge.connect() as connection:
         connection.sendall(b"GET /echo HTTP/1.1\r\n" + HOST + b"\r\n")
         assert read_reply(connection).status == 200
         edge.signal_workers("STOP")
@@ -587,7 +587,7 @@ def test_what_may_not_be_repeated_never_meets_a_connection_that_gunicorn_closed(
 def test_what_may_be_repeated_is_answered_by_another_worker(
     mortal: Gunicorn, tmp_path: Path, method: str
 ) -> None:
-    with running_edge(mortal, tmp_path) as edge:
+    with running_edge(mortal.name, tmp_path) as edge:
         reply = edge.ask("/die?times=1", method, body=b"again")
         assert (reply.status, reply.json()["body_bytes"]) == (200, 5)
         assert edge.logged(path="/die")["upstream_status"] == "502, 200", "without a pause"
@@ -595,7 +595,7 @@ def test_what_may_be_repeated_is_answered_by_another_worker(
 
 
 def test_a_request_that_kills_every_worker_is_given_up(mortal: Gunicorn, tmp_path: Path) -> None:
-    with running_edge(mortal, tmp_path) as edge:
+    with running_edge(mortal.name, tmp_path) as edge:
         problem(edge.ask("/die"), 502)
         assert len(mortal.deaths()) <= 6
 
@@ -618,7 +618,7 @@ def wait_for_the_end(edge: Edge) -> None:
 def test_clients_that_keep_connections_lose_nothing_when_nginx_drains(
     gunicorn: Gunicorn, tmp_path: Path
 ) -> None:
-    with running_edge(gunicorn, tmp_path) as edge:
+    with running_edge(gunicorn.name, tmp_path) as edge:
         idle = edge.connect()
         idle.sendall(b"GET /echo HTTP/1.1\r\n" + HOST + b"\r\n")
         assert read_reply(idle).status == 200
@@ -640,7 +640,7 @@ def test_clients_that_keep_connections_lose_nothing_when_nginx_drains(
 
 def test_draining_ends_although_a_client_does_not(gunicorn: Gunicorn, tmp_path: Path) -> None:
     conf = CONF.replace("worker_shutdown_timeout 30s;", "worker_shutdown_timeout 1s;")
-    with running_edge(gunicorn, tmp_path, conf=conf) as edge, edge.connect() as connection:
+    with running_edge(gunicorn.name, tmp_path, conf=conf) as edge, edge.connect() as connection:
         connection.sendall(b"GET /slow?seconds=25 HTTP/1.1\r\n" + HOST + b"\r\n")
         edge.ask("/echo")
         started = time.monotonic()
@@ -680,7 +680,7 @@ def tls_edge(
         "server-body.conf": "client_max_body_size 2000;\n",
     }
     directory = tmp_path_factory.mktemp("nginx-tls")
-    with running_edge(gunicorn, directory, snippets, tls=certificates) as edge:
+    with running_edge(gunicorn.name, directory, snippets, tls=certificates) as edge:
         yield edge
 
 

@@ -17,6 +17,7 @@ from containers import new_database, postgres_server, running, valkey_server
 from flask import Flask
 from flask.testing import FlaskClient
 from post import MAILPIT, Mailpit, Peer, peer
+from serving import migrate
 
 from slipway import create_app, passwords
 from slipway.database import db
@@ -80,6 +81,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/slipway.db"
     url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def migrated_url(tmp_path: Path) -> str:
+    """The URL of a new embedded database that has its schema, for a server of the test's own."""
+    url = f"sqlite:///{tmp_path}/slipway.db"
+    migrate(url)
     return url
 
 

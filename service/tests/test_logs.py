@@ -17,7 +17,7 @@ from answers import signed_in
 from flask import Flask, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving import SERVICE, migrate, serving
+from serving import SERVICE, serving
 
 from slipway import create_app
 from slipway.models import ADMIN
@@ -56,13 +56,6 @@ def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Written]:
     root.handlers[:] = before
     root.setLevel(level)
     logging.captureWarnings(False)
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path}/slipway.db"
-    migrate(url)
-    return url
 
 
 @settings(max_examples=200, deadline=None)
@@ -158,8 +151,10 @@ def test_no_line_is_of_another_user_though_they_share_threads(written: Written) 
         assert line["trace_id"] == f"{int(line['event'].split('-')[1]) + 1:032x}"
 
 
-def test_gunicorn_logs_its_start_its_requests_and_its_end(tmp_path: Path, sqlite_url: str) -> None:
-    with serving(tmp_path, sqlite_url, ENVIRONMENT="production", **PRODUCTION) as server:
+def test_gunicorn_logs_its_start_its_requests_and_its_end(
+    tmp_path: Path, migrated_url: str
+) -> None:
+    with serving(tmp_path, migrated_url, ENVIRONMENT="production", **PRODUCTION) as server:
         base = f"http://127.0.0.1:{server.port}"
         headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-00", "X-Request-ID": "abcdefgh"}
         httpx.get(f"{base}/api/users/7?token=hunter2", headers=headers)

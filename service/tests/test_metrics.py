@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
-from serving import Server, free_port, migrate, serving
+from serving import Server, free_port, serving
 
 from slipway import tasks
 from slipway.models import ADMIN
@@ -54,13 +54,6 @@ def total(series: Series, name: str, **labels: str) -> float:
         for (found, has), value in series.items()
         if found == name and labels.items() <= {*has}
     )
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path}/slipway.db"
-    migrate(url)
-    return url
 
 
 def test_routes_are_rules_and_methods_are_known_whatever_is_asked_for(app: Flask) -> None:
@@ -95,12 +88,12 @@ def test_routes_are_rules_and_methods_are_known_whatever_is_asked_for(app: Flask
 
 
 def test_counters_are_true_while_workers_are_recycled_and_killed(
-    tmp_path: Path, sqlite_url: str
+    tmp_path: Path, migrated_url: str
 ) -> None:
     """As many as were answered, never fewer than before; and no file is left of the ended."""
     with serving(
         tmp_path,
-        sqlite_url,
+        migrated_url,
         WEB_CONCURRENCY="2",
         GUNICORN_CMD_ARGS="--max-requests=25 --max-requests-jitter=10",
         FORWARDED_HOPS="1",
@@ -174,8 +167,10 @@ def test_a_file_that_a_process_just_makes_is_no_error(
     assert metrics.exposition() == b""
 
 
-def test_a_scrape_names_what_it_likes_and_gets_everything(tmp_path: Path, sqlite_url: str) -> None:
-    with serving(tmp_path, sqlite_url) as server:
+def test_a_scrape_names_what_it_likes_and_gets_everything(
+    tmp_path: Path, migrated_url: str
+) -> None:
+    with serving(tmp_path, migrated_url) as server:
         server.get("/ping")
         names = {name for name, _ in read(server.get("/metrics?name[]=x", ops=True)[1])}
     assert {
@@ -191,8 +186,8 @@ def test_a_scrape_names_what_it_likes_and_gets_everything(tmp_path: Path, sqlite
     } <= names
 
 
-def test_threads_are_busy_as_long_as_they_serve(tmp_path: Path, sqlite_url: str) -> None:
-    with serving(tmp_path, sqlite_url, WEB_THREADS="4") as server:
+def test_threads_are_busy_as_long_as_they_serve(tmp_path: Path, migrated_url: str) -> None:
+    with serving(tmp_path, migrated_url, WEB_THREADS="4") as server:
         asking = [threading.Thread(target=server.get, args=["/slow"]) for _ in range(3)]
         for thread in asking:
             thread.start()
@@ -215,10 +210,10 @@ def test_threads_are_busy_as_long_as_they_serve(tmp_path: Path, sqlite_url: str)
     ids=["nginx", "another clock", "no number", "nan", "a client"],
 )
 def test_waiting_for_a_thread_is_counted_from_nginx_on(
-    tmp_path: Path, sqlite_url: str, hops: str, header: object, counted: int
+    tmp_path: Path, migrated_url: str, hops: str, header: object, counted: int
 ) -> None:
     assert callable(header)
-    with serving(tmp_path, sqlite_url, FORWARDED_HOPS=hops) as server:
+    with serving(tmp_path, migrated_url, FORWARDED_HOPS=hops) as server:
         sent = {"X-Request-Start": header(time.time())}
         httpx.get(f"http://127.0.0.1:{server.port}/ping", headers=sent)
         series = scrape(server)
@@ -368,8 +363,8 @@ def test_the_served_certificate_tells_its_end(tmp_path: Path) -> None:
     assert 2.9 < left / 86400 <= 3
 
 
-def test_every_metric_of_ours_is_named_by_the_house(tmp_path: Path, sqlite_url: str) -> None:
-    with serving(tmp_path, sqlite_url) as server:
+def test_every_metric_of_ours_is_named_by_the_house(tmp_path: Path, migrated_url: str) -> None:
+    with serving(tmp_path, migrated_url) as server:
         server.get("/ping")
         names = {name for name, _ in scrape(server)}
     assert {name for name in names if not re.match("slipway_|flask_|nginx_", name)} == set()

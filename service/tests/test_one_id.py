@@ -1,8 +1,6 @@
 """One id: what a request caused is found by it wherever it happened, until a task has failed."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +8,10 @@ import httpx
 import pytest
 from answers import ANN, PASSWORD, until
 from collector import CONSUMER, SERVER, collector
-from edge import CONF, docker, nginx_image
+from edge import running_edge
 from post import peer
 from receiver import receiver
-from serving import free_port, serving
+from serving import serving
 from test_worker import Site, site
 
 __all__ = ["site"]
@@ -21,44 +19,21 @@ __all__ = ["site"]
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-@contextmanager
-def nginx(folder: Path, sockets: Path) -> Iterator[tuple[str, str]]:
-    """As in a pod, before a gunicorn whose socket is in that folder; its name and its address."""
-    name = f"slipway-test-one-id-{free_port()}"
-    folder.mkdir()
-    folder.chmod(0o755)
-    (folder / "nginx.conf").write_text(CONF)
-    volumes = ["--volume", f"{folder}:/etc/slipway-nginx:ro"]
-    volumes += ["--volume", f"{sockets}:/run/slipway"]
-    # The group of whoever runs the tests owns the socket.
-    options = ["--user", "101:0", "--publish", "127.0.0.1::8080", "--entrypoint", ""]
-    command = ["nginx", "-e", "stderr", "-c", "/etc/slipway-nginx/nginx.conf"]
-    docker("run", "--detach", "--name", name, *volumes, *options, nginx_image(), *command)
-    try:
-        port = int(docker("port", name, "8080").rsplit(":", 1)[1])
-
-        def answers() -> bool:
-            try:
-                return httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 200
-            except httpx.HTTPError:
-                return False
-
-        until(answers, lambda: docker("logs", name))
-        yield name, f"http://127.0.0.1:{port}"
-    finally:
-        docker("rm", "--force", name)
-
-
 def lines(text: str) -> list[dict[str, Any]]:
     """The log lines of the trace."""
-    found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return of_trace([json.loads(line) for line in text.splitlines() if line.startswith("{")])
+
+
+def of_trace(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in found if line["trace_id"] == TRACE]
 
 
 @pytest.mark.needs("engine")
 def test_a_request_whose_task_fails_is_followed_by_one_id(site: Site, tmp_path: Path) -> None:
     sockets = tmp_path / "run"
-    sockets.mkdir()
+    configuration = tmp_path / "nginx"
+    for folder in (sockets, configuration):
+        folder.mkdir()
     with collector(tmp_path / "spans") as spans, receiver() as sentry, peer() as server:
         shared = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint,
@@ -67,12 +42,18 @@ def test_a_request_whose_task_fails_is_followed_by_one_id(site: Site, tmp_path: 
             "SMTP_URL": server.url,
         }
         server.replies["rcpt"] = ["550 nobody of that name is here"]
-        behind = {"BIND": f"unix:{sockets}/gunicorn.sock", "FORWARDED_HOPS": "1"}
+        behind = {
+            "BIND": f"unix:{sockets}/gunicorn.sock",
+            "FORWARDED_HOPS": "1",
+            # Whoever runs the tests shares no group with nginx.
+            "GUNICORN_CMD_ARGS": "--umask=0",
+        }
         with (
             site.worker(**shared) as worker,
             serving(tmp_path, site.environment["DATABASE_URL"], **(shared | behind)) as gunicorn,
-            nginx(tmp_path / "nginx", sockets) as (name, url),
+            running_edge(sockets, configuration) as edge,
         ):
+            url = f"http://127.0.0.1:{edge.ports[8080]}"
             worker.ready()
             httpx.post(f"{url}/api/users", json={**ANN, "password": PASSWORD})
             log_in = {"email": ANN["email"], "password": PASSWORD}
@@ -88,8 +69,9 @@ def test_a_request_whose_task_fails_is_followed_by_one_id(site: Site, tmp_path: 
             assert answer.status_code == 202, answer.text
             until(lambda: sentry.events != [], worker.told)
             until(lambda: any(s.kind == CONSUMER for s in spans.trace(TRACE)), worker.told)
-            by_nginx = lines(docker("logs", name))
+            by_nginx = of_trace(edge.log())
             assert gunicorn.stop() == worker.stop() == 0
+        spans.caught_up()
     assert answer.headers["X-Trace-Id"] == TRACE
     assert [line["path"] for line in by_nginx] == ["/api/tasks/email"]
     by_gunicorn = lines(gunicorn.log.read_text())

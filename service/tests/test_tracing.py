@@ -11,7 +11,7 @@ import pytest
 from answers import ANN, PASSWORD, until
 from collector import CONSUMER, PRODUCER, SERVER, Collector, collector
 from post import Mailpit
-from serving import free_port, migrate, serving
+from serving import free_port, serving
 from test_worker import Site, site
 
 __all__ = ["site"]
@@ -34,13 +34,6 @@ def environment(spans: Collector, ratio: str = "1") -> dict[str, str]:
         "OTEL_TRACES_SAMPLER_ARG": ratio,
         "OTEL_RESOURCE_ATTRIBUTES": "k8s.pod.name=pod-1",
     }
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path}/slipway.db"
-    migrate(url)
-    return url
 
 
 @pytest.mark.needs("engine")
@@ -76,6 +69,7 @@ def test_a_request_its_task_and_the_mail_are_one_trace(
         server.get("/readyz", ops=True)
         server.get("/metrics", ops=True)
         assert server.stop() == worker.stop() == 0
+    spans.caught_up()
     found = {span.id: span for span in spans.trace(name)}
     root, published, run = (
         next(span for span in found.values() if span.kind == kind)
@@ -114,12 +108,12 @@ def test_a_request_its_task_and_the_mail_are_one_trace(
 )
 def test_who_is_asked_by_a_caller_samples_as_the_caller_does(
     tmp_path: Path,
-    sqlite_url: str,
+    migrated_url: str,
     spans: Collector,
     case: tuple[str, dict[str, str], bool],
 ) -> None:
     ratio, headers, is_sampled = case
-    with serving(tmp_path, sqlite_url, **environment(spans, ratio)) as server:
+    with serving(tmp_path, migrated_url, **environment(spans, ratio)) as server:
         answer = httpx.get(f"http://127.0.0.1:{server.port}/api/users/1", headers=headers)
         name = answer.headers["X-Trace-Id"]
         assert (name == TRACE) == (headers in (SAMPLED, UNSAMPLED))
@@ -127,7 +121,8 @@ def test_who_is_asked_by_a_caller_samples_as_the_caller_does(
         assert server.stop() == 0
         (line,) = re.findall(r'\{.*"gunicorn.access".*\}', server.log.read_text())
         assert name in line
-    until(lambda: bool(spans.trace(name)) == is_sampled, spans.text, 10)
+    spans.caught_up()
+    assert bool(spans.trace(name)) == is_sampled
     assert {span.name for span in spans.spans() if span.kind == SERVER} == (
         {"GET /api/users/<id:user_id>"} if is_sampled else set()
     )
@@ -137,10 +132,10 @@ def test_who_is_asked_by_a_caller_samples_as_the_caller_does(
 
 @pytest.mark.needs("engine")
 def test_a_worker_that_is_recycled_hands_its_spans_over(
-    tmp_path: Path, sqlite_url: str, spans: Collector
+    tmp_path: Path, migrated_url: str, spans: Collector
 ) -> None:
     more = {"GUNICORN_CMD_ARGS": "--max-requests=5", **environment(spans)}
-    with serving(tmp_path, sqlite_url, **more) as server:
+    with serving(tmp_path, migrated_url, **more) as server:
         first = server.children()
         names = set()
         for _ in range(4):
@@ -153,12 +148,12 @@ def test_a_worker_that_is_recycled_hands_its_spans_over(
 
 @pytest.mark.parametrize("kind", ["silent", "dead"])
 def test_a_collector_that_is_away_costs_requests_nothing_and_the_end_little(
-    tmp_path: Path, sqlite_url: str, kind: str
+    tmp_path: Path, migrated_url: str, kind: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1] if kind == "silent" else free_port()
         more = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
-        with serving(tmp_path, sqlite_url, **more) as server:
+        with serving(tmp_path, migrated_url, **more) as server:
             for _ in range(50):
                 answer = httpx.get(f"http://127.0.0.1:{server.port}/ping", timeout=2)
                 assert answer.status_code == 200
