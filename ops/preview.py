@@ -38,7 +38,14 @@ QUERY_SECONDS = 20
 POINTS = 240
 RATE_WINDOW = "2m"
 LEGEND_MOST = 8
-UNITS = {"s": "seconds", "percentunit": "%", "reqps": "requests/s", "ops": "tasks/s", "short": ""}
+UNITS = {
+    "s": "seconds",
+    "ms": "milliseconds",
+    "percentunit": "%",
+    "reqps": "requests/s",
+    "ops": "tasks/s",
+    "short": "",
+}
 STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff }
 h2 { margin: 2.5rem 0 .3rem } p { margin: .2rem 0 }
@@ -150,7 +157,7 @@ def _plot(panel: Json, series: list[tuple[str, Json]], marks: list[tuple[float, 
 
 
 def _shown(value: str, unit: str) -> str:
-    suffix = {"percentunit": " %", "s": " s"}.get(unit, "")
+    suffix = {"percentunit": " %", "s": " s", "ms": " ms"}.get(unit, "")
     return f"{float(value) * _factor(unit):,.3g}{suffix}"
 
 

@@ -6,6 +6,10 @@ from ops.slo import load
 
 COUNT = "flask_http_request_duration_seconds_count"
 BUCKET = "flask_http_request_duration_seconds_bucket"
+# What the Collector counts of spans: whole requests, and what they ask of others.
+SPANS = "traces_span_metrics_duration_milliseconds_bucket"
+WHOLE = f'{SPACE}, span_kind="SPAN_KIND_SERVER"'
+PARTS = f'{SPACE}, span_kind=~"SPAN_KIND_(CLIENT|PRODUCER)"'
 
 
 def rate(selector: str) -> str:
@@ -18,8 +22,8 @@ def failed(by: str) -> str:
     return f"(sum by ({by}) ({rate(bad)}) or 0 * sum by ({by}) ({rate(ROUTES)}))"
 
 
-def quantile(share: float, by: str = "le", selector: str = ROUTES) -> str:
-    inner = f"sum by ({by}) (rate({BUCKET}{{{selector}}}[$__rate_interval]))"
+def quantile(share: float, by: str = "le", selector: str = ROUTES, bucket: str = BUCKET) -> str:
+    inner = f"sum by ({by}) (rate({bucket}{{{selector}}}[$__rate_interval]))"
     return f"histogram_quantile({share}, {inner})"
 
 
@@ -122,6 +126,22 @@ def board() -> Board:
                 [(quantile(0.95, "le, route", PODS + ', route=~"$route"'), "{{route}}")],
                 limits=(0.25, 1),
                 runbook="SlipwayLatencyBudgetBurn",
+            ),
+            Panel(
+                "Parts of a request",
+                "What 95 % of the calls stay below, by what is called: statements, Valkey's"
+                " commands, mails; and the whole request. Good: each far below the whole, and that"
+                " below 250 ms; where none is long, the code takes the time, or there are many."
+                " Of sampled requests and tasks alone; points lead to their traces.",
+                "ms",
+                [
+                    # Not by name: a path that nobody serves is one.
+                    (quantile(0.95, selector=WHOLE, bucket=SPANS), "whole request"),
+                    (f"topk(10, {quantile(0.95, 'le, span_name', PARTS, SPANS)})", "{{span_name}}"),
+                ],
+                limits=(250, 1000),
+                runbook="SlipwayLatencyBudgetBurn",
+                width=24,
             ),
         ],
     )
