@@ -15,7 +15,17 @@ from urllib.parse import urlsplit
 
 import pytest
 from clients import Load
-from live import HTTP_PORT, NAME, Release, on_spare_cluster, request, run, until, with_label
+from live import (
+    HTTP_PORT,
+    NAME,
+    Release,
+    on_spare_cluster,
+    request,
+    restricted,
+    run,
+    until,
+    with_label,
+)
 from post import MAILPIT
 
 from slipway.headers import DEFAULTS, TRANSPORT_SECURITY
@@ -54,33 +64,7 @@ MAIL_SERVICE = {
         "ports": [{"name": name, "port": port} for name, port in MAIL_PORTS.items()],
     },
 }
-MAIL_SERVER = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {"name": MAIL, "labels": {"app": MAIL}},
-    "spec": {
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 10001,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [
-            {
-                "name": MAIL,
-                "image": MAILPIT,
-                "imagePullPolicy": "IfNotPresent",
-                "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
-            }
-        ],
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
-    },
-}
+MAIL_SERVER = restricted(MAIL, MAILPIT)
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
 
 REACHES = """
@@ -120,15 +104,6 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     with on_spare_cluster(NAMESPACE, tmp_path_factory.mktemp("values")) as release:
         yield release
     run("kubectl", "delete", "namespace", NEIGHBOUR, "--ignore-not-found")
-
-
-@pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Iterator[list[str]]:
-    """Lines that stand in the output of a passing run too: what was measured."""
-    lines: list[str] = []
-    yield lines
-    with capsys.disabled():
-        print("".join(f"\n  {line}" for line in lines))
 
 
 def assert_none_failed(what: str, load: Load, told: list[str]) -> None:

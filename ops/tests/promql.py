@@ -14,17 +14,44 @@ def _nodes(expression: str) -> list[promql.Expr]:
     return found
 
 
+def _selectors(expression: str) -> list[promql.VectorSelector]:
+    return [node for node in _nodes(expression) if isinstance(node, promql.VectorSelector)]
+
+
 def metrics(expression: str) -> set[str]:
     """The names of what it selects."""
+    return {selector.name for selector in _selectors(expression) if selector.name}
+
+
+def matched(expression: str) -> set[tuple[str, str]]:
+    """Metric and label of what it selects by."""
     return {
-        node.name
-        for node in _nodes(expression)
-        if isinstance(node, promql.VectorSelector) and node.name
-    } | {
-        node.vector_selector.name
-        for node in _nodes(expression)
-        if isinstance(node, promql.MatrixSelector) and node.vector_selector.name
+        (selector.name, matcher.name)
+        for selector in _selectors(expression)
+        for matcher in selector.matchers.matchers
+        if selector.name
     }
+
+
+def made(expression: str) -> set[str]:
+    """The labels that it makes itself."""
+    return {
+        node.args[1].val
+        for node in _nodes(expression)
+        if isinstance(node, promql.Call) and node.func.name == "label_replace"
+    }
+
+
+def without_limits(expression: str) -> str:
+    """The expression without what it has to be more or less than, or must not be."""
+    dropped = {">", "<", ">=", "<=", "==", "!=", "unless"}
+
+    def left(node: promql.Expr) -> promql.Expr | None:
+        if isinstance(node, promql.BinaryExpr) and str(node.op) in dropped:
+            return node.lhs
+        return None
+
+    return str(promql.transform(promql.parse(expression), post_visit=left))
 
 
 def aggregations(expression: str) -> list[list[str]]:

@@ -1,0 +1,88 @@
+"""A release, broken in the ways of ops/faults.yaml: each begins, and ends, with a call."""
+
+import base64
+import json
+import subprocess
+import time
+from pathlib import Path
+
+from live import NAME, Release
+
+CERTIFICATE_DAYS = 3
+# Longer than it takes to see them; they end by themselves if nobody ends them.
+SECONDS = 900
+
+
+def _in_each_pod(release: Release, *command: str) -> None:
+    for pod in release.pods():
+        where = ("exec", pod, "--container=gunicorn", "--")
+        release.kubectl(*where, "flask", "--app", "slipway", "faults", *command)
+
+
+def _start(release: Release, kind: str, percent: int, *more: str) -> None:
+    fault = ("--route=*", f"--kind={kind}", f"--percent={percent}", f"--seconds={SECONDS}")
+    _in_each_pod(release, "start", *fault, *more)
+
+
+def _tls(release: Release, data: dict[str, str]) -> None:
+    release.kubectl("patch", "secret", f"{NAME}-tls", f"--patch={json.dumps({'data': data})}")
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+class Broken:
+    """The faults of one release, by name: `begin` and `end`."""
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+        secret = json.loads(release.kubectl("get", "secret", f"{NAME}-tls", "--output=json"))
+        self._certificate: dict[str, str] = secret["data"]
+
+    def begin(self, fault: str) -> float:
+        """When it was done, by the monotonic clock."""
+        match fault:
+            case "errors":
+                _start(self._release, "error", 20)
+            case "latency":
+                _start(self._release, "latency", 100, "--milliseconds=800")
+            case "queue":
+                self._scale(f"deployment/{NAME}-worker", 0)
+            case "crashes":
+                wrong = {"name": "gunicorn", "env": [{"name": "WEB_THREADS", "value": "none"}]}
+                patch = {"spec": {"template": {"spec": {"initContainers": [wrong]}}}}
+                self._release.kubectl("patch", f"deployment/{NAME}", f"--patch={json.dumps(patch)}")
+            case "certificate":
+                _tls(self._release, self._expiring())
+            case "database":
+                self._scale(f"statefulset/{NAME}-postgresql", 0)
+            case _:
+                raise AssertionError(f"{fault} is in ops/faults.yaml, and nobody can make it")
+        return time.monotonic()
+
+    def end(self, fault: str) -> float:
+        match fault:
+            case "errors" | "latency":
+                # Both: whoever ends one ends all.
+                _in_each_pod(self._release, "stop")
+            case "queue":
+                self._scale(f"deployment/{NAME}-worker", 1)
+            case "crashes":
+                self._release.kubectl("rollout", "undo", f"deployment/{NAME}")
+            case "certificate":
+                _tls(self._release, self._certificate)
+            case "database":
+                self._scale(f"statefulset/{NAME}-postgresql", 1)
+        return time.monotonic()
+
+    def _scale(self, what: str, replicas: int) -> None:
+        self._release.kubectl("scale", what, f"--replicas={replicas}")
+
+    def _expiring(self) -> dict[str, str]:
+        key, certificate = (self._release.folder / name for name in ("tls.key", "tls.crt"))
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
+        command += ["-subj", "/CN=slipway", "-days", str(CERTIFICATE_DAYS)]
+        command += ["-keyout", str(key), "-out", str(certificate)]
+        subprocess.run(command, check=True, capture_output=True)
+        return {"tls.key": _encoded(key), "tls.crt": _encoded(certificate)}

@@ -1,0 +1,311 @@
+"""What watches a release, put to the proof: it is asked for all that anybody asks it, and breaks.
+
+One release, watched by helm/observability, under load from the first test to the last.
+"""
+
+import json
+import os
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql
+import pytest
+import yaml
+from answers import PASSWORD
+from broken import Broken
+from charts import render
+from live import (
+    ROOT,
+    UNLIMITED,
+    Json,
+    Release,
+    on_spare_cluster,
+    request,
+    restricted,
+    run,
+    until,
+)
+from pydantic import SecretStr
+from test_pages import PAGES, RULES, blocks, name_of
+from traffic import Traffic
+from watch import PORTS, ask, series
+
+from ops import dashboards, recorded
+from ops.preview import Source
+from slipway import create_app, tasks
+from slipway.settings import Settings
+
+pytestmark = [
+    pytest.mark.needs("engine"),
+    pytest.mark.needs("cluster"),
+    pytest.mark.needs("helm"),
+]
+
+NAMESPACE = "slipway-proof"
+FAULTS: dict[str, Any] = yaml.safe_load((ROOT / "ops/faults.yaml").read_text())
+# All at once, but this one: it is nothing but errors to all the others.
+LAST = "database"
+TOGETHER = [fault for fault in FAULTS if fault != LAST]
+# Requests, before anything is broken; and seconds, within which all of the above happens.
+ENOUGH, WATCHED = 300, 1200
+
+# Whoever is called: a line of its log for each message.
+RECEIVER = """
+import http.server, sys
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        print(body.decode(), flush=True)
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("", 8080), Receiver).serve_forever()
+"""
+RECEIVER_SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "receiver"},
+    "spec": {"selector": {"app": "receiver"}, "ports": [{"port": 8080}]},
+}
+WATCHERS = f"""
+prometheus: {{scrapeInterval: 5s, evaluationInterval: 5s}}
+alertmanager: {{webhook: {{url: "http://receiver.{NAMESPACE}:8080"}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    folder = tmp_path_factory.mktemp("values")
+    with on_spare_cluster(NAMESPACE, folder, "OBSERVABILITY=1") as release:
+        # Who signs up too often is told so: that is counted, too.
+        unlimited = [one for one in UNLIMITED if one["name"] != "SIGNUP_LIMIT"]
+        release.values[-1] = f"extraEnvs: {json.dumps(unlimited)}"
+        release.values.append("faults: {enabled: true}")
+        watchers = folder / "watchers.yaml"
+        watchers.write_text(WATCHERS)
+        rig = os.environ.get("OBSERVABILITY_VALUES", "")
+        release.deploy("OBSERVABILITY=1", f"OBSERVABILITY_VALUES={rig} {watchers}")
+        pod = restricted("receiver", release.image(), command=["python", "-c", RECEIVER])
+        for made in (RECEIVER_SERVICE, pod):
+            release.kubectl("apply", "--filename=-", stdin=json.dumps(made))
+        release.kubectl("wait", "--for=condition=Ready", "pod/receiver", "--timeout=120s")
+        with Traffic(release.token()):
+            yield release
+
+
+def of_release(found: list[Json]) -> list[Json]:
+    """Those of the release, and those of no namespace."""
+    return [one for one in found if one["metric"].get("namespace", NAMESPACE) == NAMESPACE]
+
+
+def firing(alert: str = ".+") -> list[Json]:
+    only = f'alertname=~"{alert}", alertstate="firing", namespace="{NAMESPACE}"'
+    return [one["metric"] for one in series(f"ALERTS{{{only}}}")]
+
+
+def messages(release: Release, alert: str) -> list[Json]:
+    """What the webhook was sent about an alert of the release, the newest last."""
+    sent = map(json.loads, release.kubectl("logs", "receiver").splitlines())
+    wanted = {"alertname": alert, "namespace": NAMESPACE}
+    return [message for message in sent if message["groupLabels"] == wanted]
+
+
+@pytest.fixture(scope="module")
+def routes() -> set[tuple[str, str]]:
+    """Method and rule of everything that the service offers."""
+    app = create_app(
+        Settings(environment="development", database_url=SecretStr("sqlite:///unused.db"))
+    )
+    offered = (((rule.methods or set()), rule.rule) for rule in app.url_map.iter_rules())
+    return {(method, rule) for methods, rule in offered for method in methods - {"HEAD", "OPTIONS"}}
+
+
+def path_of(rule: str, user: int) -> str:
+    """A path that the rule is for."""
+    path = rule.replace("<id:user_id>", str(user))
+    path = path.replace("<uuid:task_id>", "00000000-0000-4000-8000-000000000000")
+    return re.sub(r"<\w+>", "x", path)
+
+
+def sign_up(number: int) -> tuple[int, Json]:
+    user = {"name": "Ann", "email": f"ann{number}@example.com", "password": PASSWORD}
+    status, _, body = request("POST", "/api/users", user)
+    return status, json.loads(body)
+
+
+def test_every_route_and_every_task_is_counted(
+    release: Release, routes: set[tuple[str, str]]
+) -> None:
+    token = release.token()
+    _, ann = sign_up(0)
+    # Ann is deleted, and the admin logs out, when all else is done.
+    for method, rule in sorted(routes, key=lambda one: (one[1] == "/logout", one[0] == "DELETE")):
+        request(method, path_of(rule, ann["id"]), {} if method != "GET" else None, token=token)
+    # Who signs up too often is told so: that is counted, too.
+    assert any(sign_up(number)[0] == 429 for number in range(1, 50))
+
+    def counted() -> set[tuple[str, str]]:
+        only = f'flask_http_request_duration_seconds_count{{namespace="{NAMESPACE}"}}'
+        return {(one["metric"]["method"], one["metric"]["route"]) for one in series(only)}
+
+    until(lambda: routes <= counted(), lambda: f"not counted: {routes - counted()}", 60)
+    done = f'slipway_task_completion_seconds_count{{namespace="{NAMESPACE}"}}'
+    names = {tasks.send_email.name}
+    until(
+        lambda: {one["metric"]["task"] for one in series(done)} == names, lambda: series(done), 60
+    )
+
+
+def test_nobody_is_called_while_all_is_well(release: Release) -> None:
+    many = f'{recorded.events("5m")}{{namespace="{NAMESPACE}", sli="latency"}} > {ENOUGH}'
+    until(lambda: len(series(many)) > 0, lambda: f"nothing for {many}", 120)
+    assert firing() == []
+
+
+@pytest.fixture(scope="module")
+def broken(release: Release) -> Broken:
+    return Broken(release)
+
+
+@pytest.fixture(scope="module")
+def begun(broken: Broken) -> dict[str, float]:
+    """When each was made; while one is awaited, so are the others."""
+    return {fault: broken.begin(fault) for fault in TOGETHER}
+
+
+@pytest.fixture(scope="module")
+def ended(broken: Broken, begun: dict[str, float]) -> dict[str, float]:
+    """When each was ended."""
+    return {fault: broken.end(fault) for fault in begun}
+
+
+def is_told(release: Release, fault: str, began: float, told: list[str]) -> None:
+    alert = FAULTS[fault]["alert"]
+
+    def sent() -> list[Json]:
+        return [message for message in messages(release, alert) if message["status"] == "firing"]
+
+    left = began + FAULTS[fault]["fires"] - time.monotonic()
+    until(lambda: firing(alert) != [] and sent() != [], lambda: (firing(), sent()), left)
+    told.append(f"{fault}: {alert} was told after {time.monotonic() - began:.0f} s")
+    url = sent()[-1]["alerts"][0]["annotations"]["runbook_url"]
+    with urllib.request.urlopen(url, timeout=10) as page:  # noqa: S310 - it is ours
+        assert page.read().decode().startswith(f"# {alert}\n")
+
+
+def is_over(release: Release, fault: str, ended: float, told: list[str]) -> None:
+    alert = FAULTS[fault]["alert"]
+
+    def last() -> str:
+        return str(messages(release, alert)[-1]["status"])
+
+    left = ended + FAULTS[fault]["resolves"] - time.monotonic()
+    until(lambda: not firing(alert) and last() == "resolved", lambda: (firing(), last()), left)
+    told.append(f"{fault}: {alert} was over after {time.monotonic() - ended:.0f} s")
+
+
+@pytest.mark.parametrize("fault", TOGETHER)
+def test_a_fault_is_told_with_a_page_that_says_what_to_do(
+    release: Release, begun: dict[str, float], fault: str, told: list[str]
+) -> None:
+    is_told(release, fault, begun[fault], told)
+
+
+def test_a_fault_on_purpose_is_marked_as_such(release: Release, begun: dict[str, float]) -> None:
+    kinds = f'slipway_fault_active{{namespace="{NAMESPACE}", route="*"}} > 0'
+    found = {(one["metric"]["kind"], float(one["value"][1])) for one in series(kinds)}
+    assert found == {("error", 20), ("latency", 100)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_says_to_run_runs_as_it_is_pasted(
+    release: Release, begun: dict[str, float], page: Path
+) -> None:
+    for command in blocks(page, "sh"):
+        pasted = command.replace("--namespace slipway ", f"--namespace {NAMESPACE} ")
+        run("bash", "-euo", "pipefail", "-c", pasted)
+
+
+@pytest.mark.parametrize("fault", TOGETHER)
+def test_a_fault_that_is_over_is_told_as_over(
+    release: Release, ended: dict[str, float], fault: str, told: list[str]
+) -> None:
+    is_over(release, fault, ended[fault], told)
+
+
+# What anybody asks of metrics, by where it is asked.
+ASKED = {
+    **{
+        f"{uid}: {panel['title']}: {target['refId']}": target["expr"]
+        for uid, board in dashboards.build().items()
+        for panel in board["panels"]
+        for target in panel["targets"]
+    },
+    **{
+        f"{uid}: {one['name']}": one["expr"]
+        for uid, board in dashboards.build().items()
+        for one in board["annotations"]["list"]
+    },
+    **{f"rule {name_of(rule)}": rule["expr"] for rule in RULES},
+    **{
+        f"{page.stem}: {number}": query.replace('namespace="slipway"', f'namespace="{NAMESPACE}"')
+        for page in PAGES
+        for number, query in enumerate(blocks(page, "promql"), 1)
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def source(ended: dict[str, float]) -> Source:
+    """Prometheus, over the time in which all was served, and all broke."""
+    return Source(f"http://127.0.0.1:{PORTS['prometheus']}", NAMESPACE, WATCHED, time.time())
+
+
+@pytest.mark.parametrize("where", ASKED)
+def test_every_expression_has_a_result(source: Source, where: str) -> None:
+    """Beyond its limit or not."""
+    asked = promql.without_limits(source.plain(ASKED[where]))
+    assert of_release(source.over_time(asked)) != [], asked
+
+
+@pytest.fixture(scope="module")
+def labels(source: Source) -> dict[str, set[str]]:
+    """Of each metric that is asked for, what tells its series from each other."""
+    names = {name for asked in ASKED.values() for name in promql.metrics(source.plain(asked))}
+    span = {"start": str(source.end - source.seconds), "end": str(source.end)}
+    found = {}
+    for name in names:
+        every = ask("prometheus", "/api/v1/series", **span, **{"match[]": name})["data"]
+        ours = [one for one in every if one.get("namespace", NAMESPACE) == NAMESPACE]
+        found[name] = {label for one in ours for label in one}
+    return found
+
+
+@pytest.mark.parametrize("where", ASKED)
+def test_every_label_that_is_named_is_there(
+    source: Source, labels: dict[str, set[str]], where: str
+) -> None:
+    asked = source.plain(ASKED[where])
+    for name, label in promql.matched(asked):
+        assert label in labels[name], f"{name} has no {label}"
+    known = promql.made(asked).union(*(labels[name] for name in promql.metrics(asked)))
+    for kept in promql.aggregations(asked):
+        assert {*kept} <= known, f"nothing has { ({*kept} - known) }"
+
+
+def test_what_workers_are_scaled_by_is_measured(source: Source) -> None:
+    scaler = render({"worker.hpa.enabled": True})["HorizontalPodAutoscaler/slipway-worker"]
+    (metric,) = scaler["spec"]["metrics"]
+    assert of_release(source.over_time(metric["external"]["metric"]["name"])) != []
+
+
+def test_a_dead_database_is_told_and_told_as_over(
+    release: Release, broken: Broken, told: list[str]
+) -> None:
+    is_told(release, LAST, broken.begin(LAST), told)
+    is_over(release, LAST, broken.end(LAST), told)
