@@ -33,7 +33,7 @@ pytestmark = pytest.mark.needs("engine")
 
 GZIP = {"Accept-Encoding": "gzip"}
 HIDDEN = ["/metrics", "/livez", "/readyz", "/startupz", "/debug"]
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 @pytest.fixture(scope="module")
@@ -437,6 +437,8 @@ def test_a_log_line_says_what_happened(edge: Edge) -> None:
         "logger": "nginx.access",
         "request_id": "log-contract",
         "method": "POST",
+        "span_id": "",
+        "route": "",
         "path": "/slow",
         "status": 200,
         "scheme": "http",
@@ -445,6 +447,59 @@ def test_a_log_line_says_what_happened(edge: Edge) -> None:
         "user_agent": "probe/1",
         "upstream_status": "200",
     }
+
+
+def ask_routed(edge: Edge, route: bytes, span_id: str, mark: str) -> Reply:
+    """An answer whose route and span gunicorn tells."""
+    query = f"route={quote(route)}&span_id={quote(span_id)}"
+    return edge.ask(f"/routed?{query}", headers={"X-Request-ID": mark})
+
+
+def test_the_route_and_the_span_are_told_to_the_log_and_to_no_client(edge: Edge) -> None:
+    reply = ask_routed(edge, b"/api/users/<id:user_id>", SPAN, "told-by-gunicorn")
+    assert reply.status == 200, reply.body
+    assert reply.all("X-Route") == reply.all("X-Span-Id") == []
+    line = edge.logged(request_id="told-by-gunicorn")
+    assert (line["route"], line["span_id"]) == ("/api/users/<id:user_id>", SPAN)
+
+
+@pytest.mark.parametrize("path", ["/echo", "/metrics"])
+def test_a_client_tells_the_log_neither(edge: Edge, path: str) -> None:
+    """`/echo` is of an application that does not tell them, `/metrics` an error of nginx's own."""
+    mark = f"told-by-a-client-{path[1:]}"
+    edge.ask(path, headers={"X-Route": "/forged", "X-Span-Id": SPAN, "X-Request-ID": mark})
+    line = edge.logged(request_id=mark)
+    assert (line["route"], line["span_id"]) == ("", "")
+
+
+ODD_ROUTES = {
+    "a pattern": (b'/<re("\\d+"):x>', '/<re("\\d+"):x>'),
+    "JSON": (b'","status":200,"x":"', '","status":200,"x":"'),
+    "UTF-8": ("/größe".encode(), "/gr"),
+    "bytes that are no UTF-8": (b"/\xc3\x28\xff", "/"),
+    "two KiB": (b"\\" * 2048, "\\" * 200),
+}
+
+
+@pytest.mark.parametrize(("told", "logged"), ODD_ROUTES.values(), ids=ODD_ROUTES)
+def test_an_odd_route_or_span_leaves_the_line_whole(edge: Edge, told: bytes, logged: str) -> None:
+    mark = f"odd-{time.monotonic_ns()}"
+    assert ask_routed(edge, told, f'{SPAN}"', mark).status == 200
+    line = edge.logged(request_id=mark)
+    assert (line["route"], line["span_id"], line["path"]) == (logged, "", "/routed")
+
+
+def test_the_longest_line_is_shorter_than_four_kib(edge: Edge) -> None:
+    """Of what JSON escapes, as much in every field as is let in."""
+    mark = f"longest-{time.monotonic_ns()}".ljust(64, "x")
+    headers = {"Host": "h" * 255, "User-Agent": '"' * 500, "X-Request-ID": mark}
+    query = f"route={quote(chr(92) * 300)}&span_id={SPAN}"
+    reply = edge.ask("/routed" + "\\" * 1100 + f"?{query}", headers=headers)
+    assert reply.status == 200, reply.body
+    line = edge.logged(request_id=mark)
+    assert [len(line[name]) for name in ("path", "route", "user_agent")] == [1024, 200, 256]
+    # A longer address and the times of more attempts take up to 250 bytes more.
+    assert max(map(len, docker("logs", edge.name).splitlines())) < 4096 - 250
 
 
 def test_the_log_keeps_the_method_of_a_refused_request(edge: Edge) -> None:

@@ -25,7 +25,8 @@ Environ = dict[str, Any]
 
 def application(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
     """`/die` kills its worker; `/die?times=n` only for the first n requests."""
-    query = parse_qs(environ["QUERY_STRING"])
+    # Bytes of a query become the same bytes of a header.
+    query = parse_qs(environ["QUERY_STRING"], encoding="latin-1")
     body = environ["wsgi.input"].read()
     headers = [("Content-Type", "application/json")]
     match environ["PATH_INFO"]:
@@ -39,6 +40,8 @@ def application(environ: Environ, start_response: Callable[..., Any]) -> Iterabl
         case "/own-headers":
             headers += [(name, "own") for name in OWN.split()]
             headers += [("X-Request-ID", "own-id-1"), ("X-Trace-Id", "a" * 32)]
+        case path if path.startswith("/routed"):
+            headers += [("X-Route", query["route"][0]), ("X-Span-Id", query["span_id"][0])]
         case "/empty":
             start_response("200 OK", [("Content-Length", "0")])
             return []

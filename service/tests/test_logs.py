@@ -17,13 +17,14 @@ from answers import signed_in
 from flask import Flask, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 from serving import SERVICE, serving
 
 from slipway import create_app
 from slipway.models import ADMIN
 from slipway.telemetry import logs
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 anything = st.text(max_size=6000) | st.text(st.characters(categories=["Cs", "Cc", "Lu"]))
 
 
@@ -149,6 +150,38 @@ def test_no_line_is_of_another_user_though_they_share_threads(written: Written) 
     for line in seen:
         assert line["request_id"] == line["event"]
         assert line["trace_id"] == f"{int(line['event'].split('-')[1]) + 1:032x}"
+
+
+def told_to_nginx(path: str, hops: int, tmp_path: Path, **headers: str) -> dict[str, str]:
+    """The headers that are for nginx alone, by name."""
+    url = f"sqlite:///{tmp_path}/slipway.db"
+    app = create_app(service_settings(database_url=url, forwarded_hops=hops))
+    app.add_url_rule("/größe/<name>/日本", view_func=lambda name: name)
+    answer = app.test_client().get(path, headers=headers)
+    return {name: value for name, value in answer.headers if name in {"X-Route", "X-Span-Id"}}
+
+
+@pytest.mark.parametrize(
+    ("hops", "told"),
+    [(0, {}), (1, {"X-Route": "/api/users/<id:user_id>", "X-Span-Id": SPAN})],
+    ids=["without one", "behind one"],
+)
+def test_route_and_span_are_told_to_a_proxy_of_ours_alone(
+    tmp_path: Path, hops: int, told: dict[str, str]
+) -> None:
+    with use_span(NonRecordingSpan(SpanContext(int(TRACE, 16), int(SPAN, 16), is_remote=False))):
+        assert told_to_nginx("/api/users/7", hops, tmp_path) == told
+
+
+def test_nginx_is_told_of_no_span_that_a_client_made_up(tmp_path: Path) -> None:
+    forged = {"X-Route": "/forged", "X-Span-Id": SPAN}
+    assert told_to_nginx("/nowhere", 1, tmp_path, **forged) == {"X-Route": "unmatched"}
+
+
+def test_a_rule_in_another_script_is_told_in_ascii(tmp_path: Path) -> None:
+    """Rather than be answered 500 by gunicorn, which sends no such header."""
+    told = told_to_nginx("/größe/7/日本", 1, tmp_path)
+    assert told == {"X-Route": r"/gr\xf6\xdfe/<name>/\u65e5\u672c"}
 
 
 def test_gunicorn_logs_its_start_its_requests_and_its_end(

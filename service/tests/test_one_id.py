@@ -76,15 +76,17 @@ def test_a_request_whose_task_fails_is_followed_by_one_id(site: Site, tmp_path: 
     assert [line["path"] for line in by_nginx] == ["/api/tasks/email"]
     by_gunicorn = lines(gunicorn.log.read_text())
     assert [line["route"] for line in by_gunicorn] == ["/api/tasks/email"]
-    # nginx's id of the request is in both logs too.
-    assert by_nginx[0]["request_id"] == by_gunicorn[0]["request_id"] != ""
+    # Both logs have the same of the request: nginx's id of it, and what nginx was told.
+    for name in ("request_id", "route", "span_id"):
+        assert by_nginx[0][name] == by_gunicorn[0][name] != "", name
+    assert not {"x-route", "x-span-id"} & {*answer.headers}, answer.headers
     assert "slipway.tasks.send_email" in {line.get("task") for line in lines(worker.told())}
     # Whom the mail was for, and what it said, is nobody's business.
     for secret in ("hunter2", "ann@example.com"):
         for told in (worker.told(), gunicorn.log.read_text(), spans.text(), str(sentry.events)):
             assert secret not in told.lower()
     (entered,) = (span for span in spans.trace(TRACE) if span.kind == SERVER)
-    assert entered.parent == SPAN
+    assert (entered.parent, entered.id) == (SPAN, by_nginx[0]["span_id"])
     (event,) = sentry.events
     assert event["contexts"]["trace"]["trace_id"] == event["tags"]["trace_id"] == TRACE
     assert event["transaction"] == "slipway.tasks.send_email"

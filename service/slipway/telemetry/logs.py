@@ -226,8 +226,22 @@ def _note_ids(response: Response) -> Response:
     return response
 
 
+def _tell_nginx(response: Response) -> Response:
+    """Both for nginx's line, as it cannot know them itself; it keeps the headers from clients."""
+    environ = request.environ
+    # A rule may be in any script; a header is ASCII.
+    rule = environ.get(ROUTE, UNMATCHED).encode("ascii", "backslashreplace")
+    response.headers["X-Route"] = rule.decode()
+    if span := environ[IDS][1]:
+        response.headers["X-Span-Id"] = span
+    return response
+
+
 def init_app(app: Flask) -> None:
     settings: Settings = app.config["SETTINGS"]
     app.logger.setLevel(settings.log_level)
     app.before_request(_note_route)
+    if settings.forwarded_hops:
+        # What is registered first comes last: it needs the ids.
+        app.after_request(_tell_nginx)
     app.after_request(_note_ids)
