@@ -2,12 +2,12 @@
 
 import html
 import json
+import re
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import yaml
@@ -15,10 +15,17 @@ from answers import until
 from containers import ROOT, running
 
 from ops import dashboards
+from ops.preview import UNITS
 
 # What Prometheus itself records of nothing, in place of a service.
-LABELS = {"namespace": "tried", "pod": "pod-1", "dependency": "database", "commit": "abc"}
-RECORDED = ["slipway_dependency_up", "slipway_tasks_queued", "slipway_build_info"]
+LABELS = {"namespace": "tried", "pod": "pod-1", "dependency": "database", "image": "slipway:1"}
+RECORDED = [
+    "slipway_dependency_up",
+    "slipway_tasks_queued",
+    "kube_pod_container_info",
+    "kube_pod_container_status_waiting_reason",
+    "slipway_build_info",
+]
 CONFIGURATION = {
     "global": {"evaluation_interval": "1s"},
     "rule_files": ["/etc/prometheus/rules.yaml"],
@@ -65,22 +72,54 @@ def preview(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
-@pytest.mark.needs("engine")
-def test_every_panel_is_drawn_or_says_what_it_asked(prometheus: str, tmp_path: Path) -> None:
-    output = tmp_path / "page.html"
+@pytest.fixture(scope="module")
+def page(prometheus: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    output = tmp_path_factory.mktemp("preview") / "page.html"
     done = preview(prometheus, "--range", "5m", "--output", str(output))
     assert done.returncode == 0, done.stderr
-    page = output.read_text()
+    return output.read_text()
+
+
+def shown(page: str) -> list[tuple[str, str]]:
+    """The title of each panel, and what is below it."""
+    panel = r'<div class="panel"><h3>(.*?)</h3>(.*?)</div>'
+    return [(html.unescape(title), body) for title, body in re.findall(panel, page, re.DOTALL)]
+
+
+@pytest.mark.needs("engine")
+def test_every_panel_is_drawn_or_says_what_it_asked(page: str) -> None:
     panels = [panel for board in dashboards.build().values() for panel in board["panels"]]
-    assert page.count('class="panel"') == len(panels)
-    for panel in panels:
-        assert f"<h3>{html.escape(panel['title'])}</h3>" in page
-    drawn = page.count("<svg") + page.count('class="stat"')
-    assert 0 < drawn < len(panels)
-    assert page.count('class="none"') == len(panels) - drawn
-    assert "$namespace" not in page
+    assert [title for title, _ in shown(page)] == [panel["title"] for panel in panels]
+    ways = ("<svg", 'class="stat"', "<table", '<p class="none">no data</p><code>')
+    for title, body in shown(page):
+        assert sum(way in body for way in ways) == 1, (title, body)
+    assert {way for way in ways for _, body in shown(page) if way in body} == {*ways}
+    # Each variable has a value.
+    assert "$" not in page
     # Nothing of it is fetched from elsewhere.
     assert "src=" not in page
+
+
+@pytest.mark.needs("engine")
+@pytest.mark.parametrize(
+    ("title", "seen"),
+    [
+        # The line's name, which stands there when it is drawn; and when something was released.
+        ("Waiting", "<!-- tried -->"),
+        ("Waiting", "stroke: #0000ff"),
+        # From where on it is not good.
+        ("Containers that cannot start", "stroke: #ffff00"),
+        ("What it depends on", '<p class="stat">1 <small>database</small></p>'),
+        ("Images", "<td>slipway:1</td>"),
+    ],
+)
+def test_what_is_recorded_is_seen(page: str, title: str, seen: str) -> None:
+    assert seen in dict(shown(page))[title]
+
+
+def test_every_unit_has_a_name() -> None:
+    panels = [panel for board in dashboards.build().values() for panel in board["panels"]]
+    assert {panel["fieldConfig"]["defaults"]["unit"] for panel in panels} <= {*UNITS}
 
 
 @pytest.mark.parametrize(
