@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from slipway import database, fault_control, faults, schema, tasks
 from slipway.settings import Settings
-from slipway.telemetry import edge, metrics, saturation
+from slipway.telemetry import edge, metrics
 
 # One for each kind of question: a readiness check that waits leaves the others theirs.
 THREADS = 4
@@ -63,10 +63,11 @@ class Operations:
         self._checker = ThreadPoolExecutor(1, "readiness")
         self._checking = threading.Lock()
         self._check: Future[str | None] | None = None
+        queued = tasks.Queued(app)
         self._collectors = [
-            tasks.Queued(app),
+            queued,
+            _Dependencies(self._revision, queued),
             faults.Active(app),
-            _Database(self._revision),
             edge.Edge(settings),
             metrics.BuildInfo(settings),
         ]
@@ -131,18 +132,27 @@ class Operations:
         return _json(404, {"status": "unknown", "pages": sorted(self._pages)})
 
 
-class _Database(Collector):
-    """Whether the database answers, as the last check found it: a scrape does not wait for one."""
+class _Dependencies(Collector):
+    """Whether what the service depends on answers. Collected after `queued`, which asks Valkey."""
 
-    def __init__(self, check: "Callable[[], Future[str | None]]") -> None:
-        self._check, self._is_up = check, True
+    def __init__(self, check: "Callable[[], Future[str | None]]", queued: tasks.Queued) -> None:
+        self._check, self._queued, self._database_is_up = check, queued, True
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        # As the last check found it: a scrape does not wait for one.
         check = self._check()
         wait([check], SCRAPE_SECONDS)
         if check.done():
-            self._is_up = check.exception() is None
-        yield saturation.dependency("database", is_up=self._is_up)
+            self._database_is_up = check.exception() is None
+        up = GaugeMetricFamily(
+            "slipway_dependency_up",
+            "Whether what the service depends on answers",
+            labels=["dependency"],
+        )
+        up.add_metric(["database"], self._database_is_up)
+        if self._queued.is_up is not None:
+            up.add_metric(["valkey"], self._queued.is_up)
+        yield up
 
 
 def _json(status: int, body: dict[str, Any]) -> tuple[int, str, bytes]:

@@ -36,7 +36,7 @@ from slipway.dead_letters import DeadLetter, DeadLetters
 from slipway.models import SentMail, User
 from slipway.settings import Settings
 from slipway.telemetry import tracing
-from slipway.telemetry.saturation import dependency, measures
+from slipway.telemetry.saturation import measures
 from slipway.valkey import Valkey
 
 QUEUE = "celery"
@@ -276,6 +276,8 @@ class Queued(Collector):
         url = settings.redis_url
         # It gives up soon: a scrape has other things to tell.
         self._client = Valkey(url.get_secret_value()).client if url else None
+        # Whether Valkey answered, the last time; nothing where there is none.
+        self.is_up: bool | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         if self._client is None:
@@ -287,9 +289,9 @@ class Queued(Collector):
                 pipe.hlen(dead_letters.KEY)
                 length, oldest, dead = pipe.execute()
         except redis.RedisError:
-            yield dependency("valkey", is_up=False)
+            self.is_up = False
             return
-        yield dependency("valkey", is_up=True)
+        self.is_up = True
         yield GaugeMetricFamily(
             "slipway_tasks_queued", "Tasks that wait for a worker", value=length
         )

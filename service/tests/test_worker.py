@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -416,6 +417,24 @@ def test_a_worker_tells_how_long_its_tasks_took(site: Site) -> None:
         labels = f'outcome="success",task="{SEND}"'
         line = f"slipway_task_duration_seconds_count{{{labels}}} 1.0"
         assert line in worker.probe("metrics")[1]
+
+
+def test_a_task_takes_from_being_asked_for_to_the_end_of_its_last_try(site: Site) -> None:
+    def measured(worker: Worker, name: str) -> dict[str, float]:
+        """Of each outcome."""
+        wanted = rf'^slipway_task_{name}{{outcome="(\w+)",task="{SEND}"}} (.+)$'
+        found = re.findall(wanted, worker.probe("metrics")[1], re.MULTILINE)
+        return {outcome: float(value) for outcome, value in found}
+
+    with peer() as server, site.worker(SMTP_URL=server.url) as worker:
+        server.replies["rcpt"] = ["451 later"]
+        path = site.ask()
+        until(lambda: site.state(path)["status"] == "SUCCESS", worker.told)
+        assert measured(worker, "duration_seconds_count") == {"retry": 1, "success": 1}
+        assert measured(worker, "completion_seconds_count") == {"success": 1}
+        worked = sum(measured(worker, "duration_seconds_sum").values())
+        # It paused in between, for half a second at least.
+        assert measured(worker, "completion_seconds_sum")["success"] > worked + 0.45
 
 
 @pytest.mark.parametrize(

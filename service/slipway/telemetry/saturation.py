@@ -10,7 +10,6 @@ from typing import Any
 
 from flask import Flask
 from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
 from sqlalchemy import QueuePool, event
 
 from slipway.settings import Settings
@@ -29,17 +28,6 @@ CACHE = Counter(
 LIMITS = Counter(
     "slipway_limits_hit", "Requests that were refused by a limit", ["limit"], registry=None
 )
-
-
-def dependency(name: str, *, is_up: bool) -> GaugeMetricFamily:
-    """Whether something that the service depends on answers, as Prometheus reads it."""
-    up = GaugeMetricFamily(
-        "slipway_dependency_up",
-        "Whether what the service depends on answers",
-        labels=["dependency"],
-    )
-    up.add_metric([name], is_up)
-    return up
 
 
 class _Measures:
