@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 import orjson
@@ -61,6 +62,8 @@ LEVELS = {
     "urllib3": "WARNING",
     "waitress": "WARNING",
 }
+
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 def _origin(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
@@ -141,7 +144,7 @@ def _pre_chain() -> list[Any]:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamp,
         _origin,
         structlog.processors.format_exc_info,
         _clean,
@@ -153,6 +156,19 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
+        self.renderer: Any = _render
+
+    def tell(self, line: EventDict) -> None:
+        """Write a line that is whole but for its form."""
+        text = self.renderer(None, "", line)
+        self.acquire()
+        try:
+            # Nobody reads any more: that is no reason to fail the request.
+            with suppress(OSError):
+                self.stream.write(text + self.terminator)
+                self.stream.flush()
+        finally:
+            self.release()
 
     @property
     def stream(self) -> TextIO:
@@ -161,6 +177,12 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
     @stream.setter
     def stream(self, value: TextIO) -> None:
         raise NotImplementedError
+
+
+def _outputs() -> list[_StandardOutput]:
+    """The one of this process, once it is configured."""
+    handlers = logging.getLogger().handlers
+    return [handler for handler in handlers if isinstance(handler, _StandardOutput)]
 
 
 def configure(settings: Settings) -> None:
@@ -172,11 +194,11 @@ def configure(settings: Settings) -> None:
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
     root = logging.getLogger()
-    ours = [handler for handler in root.handlers if isinstance(handler, _StandardOutput)]
-    handler = ours[0] if ours else _StandardOutput()
-    handler.setFormatter(formatter)
-    if not ours:
-        root.addHandler(handler)
+    if not _outputs():
+        root.addHandler(_StandardOutput())
+    for output in _outputs():
+        output.setFormatter(formatter)
+        output.renderer = renderer
     root.setLevel(settings.log_level)
     # Flask's own, which it gives an application that is made before this.
     logging.getLogger("slipway").removeHandler(default_handler)
@@ -197,8 +219,14 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
         return True
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
+        """Without a record for the handlers, which would take longer than the rest of telemetry."""
+        if not self.access_log.isEnabledFor(logging.INFO):
+            return
         name, span = environ.get(IDS, ("", ""))
         fields = {
+            "level": "info",
+            "event": "request",
+            "logger": self.access_log.name,
             "trace_id": name,
             "span_id": span,
             "request_id": request_id(environ),
@@ -212,17 +240,14 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
         }
         if fault := environ.get(FAULT):
             fields["fault"] = fault
-        self.access_log.info("request", extra=fields)
+        _stamp(self.access_log, "info", fields)
+        for output in _outputs():
+            output.tell(fields)
 
 
-def _note_route() -> None:
+def _note(response: Response) -> Response:
     """For gunicorn's line, which is written when the request's context is gone."""
-    request.environ[ROUTE] = route(request)
-
-
-def _note_ids(response: Response) -> Response:
-    """The same, once there is a span."""
-    request.environ[IDS] = tracing.current()
+    request.environ[ROUTE], request.environ[IDS] = route(request), tracing.current()
     return response
 
 
@@ -240,8 +265,7 @@ def _tell_nginx(response: Response) -> Response:
 def init_app(app: Flask) -> None:
     settings: Settings = app.config["SETTINGS"]
     app.logger.setLevel(settings.log_level)
-    app.before_request(_note_route)
     if settings.forwarded_hops:
-        # What is registered first comes last: it needs the ids.
+        # What is registered first comes last: it needs what is noted.
         app.after_request(_tell_nginx)
-    app.after_request(_note_ids)
+    app.after_request(_note)
