@@ -37,6 +37,7 @@ def missing(need: str) -> str | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*what): engine, cluster, or a tool's name")
+    config.addinivalue_line("markers", "alone: nothing else may run beside it; see parts.py")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

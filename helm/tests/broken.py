@@ -13,17 +13,6 @@ CERTIFICATE_DAYS = 3
 SECONDS = 900
 
 
-def _in_each_pod(release: Release, *command: str) -> None:
-    for pod in release.pods():
-        where = ("exec", pod, "--container=gunicorn", "--")
-        release.kubectl(*where, "flask", "--app", "slipway", "faults", *command)
-
-
-def _start(release: Release, kind: str, percent: int, *more: str) -> None:
-    fault = ("--route=*", f"--kind={kind}", f"--percent={percent}", f"--seconds={SECONDS}")
-    _in_each_pod(release, "start", *fault, *more)
-
-
 def _tls(release: Release, data: dict[str, str]) -> None:
     release.kubectl("patch", "secret", f"{NAME}-tls", f"--patch={json.dumps({'data': data})}")
 
@@ -36,7 +25,8 @@ class Broken:
     """The faults of one release, by name: `begin` and `end`."""
 
     def __init__(self, release: Release) -> None:
-        self._release = release
+        # Those that serve: of the new ones of a rollout that crashes, none does.
+        self._release, self._pods = release, release.pods()
         secret = json.loads(release.kubectl("get", "secret", f"{NAME}-tls", "--output=json"))
         self._certificate: dict[str, str] = secret["data"]
 
@@ -44,9 +34,9 @@ class Broken:
         """When it was done, by the monotonic clock."""
         match fault:
             case "errors":
-                _start(self._release, "error", 20)
+                self._start("error", 20)
             case "latency":
-                _start(self._release, "latency", 100, "--milliseconds=800")
+                self._start("latency", 100, "--milliseconds=800")
             case "queue":
                 self._scale(f"deployment/{NAME}-worker", 0)
             case "crashes":
@@ -65,7 +55,7 @@ class Broken:
         match fault:
             case "errors" | "latency":
                 # Both: whoever ends one ends all.
-                _in_each_pod(self._release, "stop")
+                self._in_each_pod("stop")
             case "queue":
                 self._scale(f"deployment/{NAME}-worker", 1)
             case "crashes":
@@ -75,6 +65,15 @@ class Broken:
             case "database":
                 self._scale(f"statefulset/{NAME}-postgresql", 1)
         return time.monotonic()
+
+    def _in_each_pod(self, *command: str) -> None:
+        for pod in self._pods:
+            where = ("exec", pod, "--container=gunicorn", "--")
+            self._release.kubectl(*where, "flask", "--app", "slipway", "faults", *command)
+
+    def _start(self, kind: str, percent: int, *more: str) -> None:
+        fault = ("--route=*", f"--kind={kind}", f"--percent={percent}", f"--seconds={SECONDS}")
+        self._in_each_pod("start", *fault, *more)
 
     def _scale(self, what: str, replicas: int) -> None:
         self._release.kubectl("scale", what, f"--replicas={replicas}")

@@ -34,6 +34,7 @@ pytestmark = [
     pytest.mark.needs("engine"),
     pytest.mark.needs("cluster"),
     pytest.mark.needs("helm"),
+    pytest.mark.alone,
 ]
 
 # Fewer would be no load: about four a second.

@@ -59,12 +59,12 @@ import http.server, sys
 class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        print(body.decode(), flush=True)
+        print(body.decode().strip(), flush=True)
         self.send_response(200)
         self.end_headers()
     def log_message(self, *_):
         pass
-http.server.ThreadingHTTPServer(("", 8080), Receiver).serve_forever()
+http.server.HTTPServer(("", 8080), Receiver).serve_forever()
 """
 RECEIVER_SERVICE = {
     "apiVersion": "v1",
