@@ -131,6 +131,18 @@ def test_who_is_asked_by_a_caller_samples_as_the_caller_does(
 
 
 @pytest.mark.needs("engine")
+def test_a_path_that_nobody_serves_is_no_name(
+    tmp_path: Path, migrated_url: str, spans: Collector
+) -> None:
+    with serving(tmp_path, migrated_url, **environment(spans)) as server:
+        for number in range(3):
+            httpx.get(f"http://127.0.0.1:{server.port}/nowhere/{number}")
+        assert server.stop() == 0
+    spans.caught_up()
+    assert [span.name for span in spans.spans()] == ["GET unmatched"] * 3
+
+
+@pytest.mark.needs("engine")
 def test_a_worker_that_is_recycled_hands_its_spans_over(
     tmp_path: Path, migrated_url: str, spans: Collector
 ) -> None:

@@ -34,6 +34,7 @@ from sqlalchemy import Engine
 from slipway import limits
 from slipway.database import db
 from slipway.settings import Settings
+from slipway.telemetry.metrics import UNMATCHED
 from slipway.telemetry.tracing import asked
 
 # What an export may take, and what all that is left may take at the end of the process, seconds.
@@ -78,14 +79,14 @@ class Spans:
             # These alone: neither what workers poll nor what probes ask is anybody's request.
             RedisInstrumentor.instrument_client(valkey.client)
             RedisInstrumentor.instrument_client(limits.client_of_limits(app))
-        RequestsInstrumentor().instrument(request_hook=_without_query)
+        RequestsInstrumentor().instrument(request_hook=_of_provider)
         CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
         self._instrument(app)
 
     def _instrument(self, app: Flask) -> None:
         plain = app.wsgi_app
         FlaskInstrumentor.instrument_app(  # type: ignore[no-untyped-call]
-            app, excluded_urls="", enable_commenter=False, response_hook=_without_own_query
+            app, excluded_urls="", enable_commenter=False, response_hook=_bounded
         )
         instrumented = app.wsgi_app
         # Its hooks come last, and should come first; and they are for sampled requests alone.
@@ -142,14 +143,18 @@ def _is_sampled() -> bool:
     return "slipway.sampled" in request.environ
 
 
-def _without_own_query(span: trace.Span | None, *_: object) -> None:
-    """Providers send people back with codes in it; this comes after what is instrumented."""
+def _bounded(span: trace.Span | None, *_: object) -> None:
+    """This comes after what is instrumented: providers send people back with codes in the query."""
     if span:
         span.set_attribute("http.target", request.path)
+        if not request.url_rule:
+            # Metrics are made of spans by their names; a path that nobody serves is no name.
+            span.update_name(f"{request.method} {UNMATCHED}")
 
 
-def _without_query(span: trace.Span, message: Any) -> None:
-    """Providers are sent codes and tokens in it."""
+def _of_provider(span: trace.Span, message: Any) -> None:
+    """Providers are sent codes and tokens in the query. A method alone is Valkey's name, too."""
     url = urlsplit(message.url)
+    span.update_name(f"{message.method} {url.hostname}")
     for name in ("http.url", "url.full"):
         span.set_attribute(name, f"{url.scheme}://{url.netloc}{url.path}")
