@@ -70,7 +70,10 @@ def _builder(panel: Panel) -> Any:
             return stat.Panel()
         case "table":
             return table.Panel()
-    shown = timeseries.Panel().line_width(1).fill_opacity(10)
+    legend = common.VizLegendOptions().show_legend(True)
+    legend = legend.display_mode(common_models.LegendDisplayMode.LIST)
+    legend = legend.placement(common_models.LegendPlacement.BOTTOM)
+    shown = timeseries.Panel().line_width(1).fill_opacity(10).legend(legend)
     if panel.limits:
         line = common.GraphThresholdsStyleConfig().mode(
             common_models.GraphThresholdsStyleMode.DASHED

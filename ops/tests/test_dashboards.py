@@ -37,6 +37,13 @@ def test_a_panel_says_what_good_looks_like_and_in_which_unit(panel: dict[str, An
 
 
 @each_panel
+def test_a_panel_names_its_lines(panel: dict[str, Any]) -> None:
+    if panel["type"] == "timeseries":
+        assert panel["options"]["legend"]["showLegend"]
+        assert all(target["legendFormat"] for target in panel["targets"])
+
+
+@each_panel
 def test_prometheus_understands_what_a_panel_asks(panel: dict[str, Any]) -> None:
     assert panel["targets"]
     for target in panel["targets"]:
