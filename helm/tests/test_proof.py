@@ -9,6 +9,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from answers import PASSWORD
 from broken import Broken
 from charts import render
 from live import (
+    EVALUATION,
     ROOT,
     UNLIMITED,
     Json,
@@ -72,6 +74,11 @@ RECEIVER_SERVICE = {
     "metadata": {"name": "receiver"},
     "spec": {"selector": {"app": "receiver"}, "ports": [{"port": 8080}]},
 }
+# A task that no try can do, as it is asked for without what it needs.
+FAIL_FOR_GOOD = f"""
+from slipway import create_app
+create_app().extensions["celery"].send_task("{tasks.send_email.name}", [])
+"""
 WATCHERS = f"""
 prometheus: {{scrapeInterval: 5s, evaluationInterval: 5s}}
 alertmanager: {{webhook: {{url: "http://receiver.{NAMESPACE}:8080"}}}}
@@ -108,11 +115,17 @@ def firing(alert: str = ".+") -> list[Json]:
     return [one["metric"] for one in series(f"ALERTS{{{only}}}")]
 
 
-def messages(release: Release, alert: str) -> list[Json]:
-    """What the webhook was sent about an alert of the release, the newest last."""
-    sent = map(json.loads, release.kubectl("logs", "receiver").splitlines())
+def messages(release: Release, alert: str, status: str) -> list[tuple[float, Json]]:
+    """When the webhook was sent something about an alert of the release, and what."""
+    lines = release.kubectl("logs", "receiver", "--timestamps").splitlines()
+    stamped = (line.split(" ", 1) for line in lines)
+    sent = ((datetime.fromisoformat(at).timestamp(), json.loads(body)) for at, body in stamped)
     wanted = {"alertname": alert, "namespace": NAMESPACE}
-    return [message for message in sent if message["groupLabels"] == wanted]
+    return [
+        (at, message)
+        for at, message in sent
+        if message["groupLabels"] == wanted and message["status"] == status
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +187,7 @@ def broken(release: Release) -> Broken:
 
 @pytest.fixture(scope="module")
 def begun(broken: Broken) -> dict[str, float]:
-    """When each was made; while one is awaited, so are the others."""
+    """When each was made; while one is awaited, so are the others. Seconds since 1970."""
     return {fault: broken.begin(fault) for fault in TOGETHER}
 
 
@@ -185,28 +198,31 @@ def ended(broken: Broken, begun: dict[str, float]) -> dict[str, float]:
 
 
 def is_told(release: Release, fault: str, began: float, told: list[str]) -> None:
-    alert = FAULTS[fault]["alert"]
+    alert, most = FAULTS[fault]["alert"], FAULTS[fault]["fires"]
 
-    def sent() -> list[Json]:
-        return [message for message in messages(release, alert) if message["status"] == "firing"]
+    def sent() -> list[tuple[float, Json]]:
+        return messages(release, alert, "firing")
 
-    left = began + FAULTS[fault]["fires"] - time.monotonic()
-    until(lambda: firing(alert) != [] and sent() != [], lambda: (firing(), sent()), left)
-    told.append(f"{fault}: {alert} was told after {time.monotonic() - began:.0f} s")
-    url = sent()[-1]["alerts"][0]["annotations"]["runbook_url"]
+    until(lambda: firing(alert) != [] and sent() != [], lambda: (firing(), sent()), most)
+    at, message = sent()[0]
+    told.append(f"{fault}: {alert} was told after {at - began:.0f} s")
+    assert at - began <= most
+    url = message["alerts"][0]["annotations"]["runbook_url"]
     with urllib.request.urlopen(url, timeout=10) as page:  # noqa: S310 - it is ours
         assert page.read().decode().startswith(f"# {alert}\n")
 
 
 def is_over(release: Release, fault: str, ended: float, told: list[str]) -> None:
-    alert = FAULTS[fault]["alert"]
+    alert, most = FAULTS[fault]["alert"], FAULTS[fault]["resolves"]
 
-    def last() -> str:
-        return str(messages(release, alert)[-1]["status"])
+    def sent() -> list[tuple[float, Json]]:
+        resolved = messages(release, alert, "resolved")
+        return [(at, message) for at, message in resolved if at > ended]
 
-    left = ended + FAULTS[fault]["resolves"] - time.monotonic()
-    until(lambda: not firing(alert) and last() == "resolved", lambda: (firing(), last()), left)
-    told.append(f"{fault}: {alert} was over after {time.monotonic() - ended:.0f} s")
+    until(lambda: not firing(alert) and sent() != [], lambda: (firing(), sent()), most)
+    at, _ = sent()[0]
+    told.append(f"{fault}: {alert} was over after {at - ended:.0f} s")
+    assert at - ended <= most
 
 
 @pytest.mark.parametrize("fault", TOGETHER)
@@ -229,6 +245,12 @@ def test_what_a_page_says_to_run_runs_as_it_is_pasted(
     for command in blocks(page, "sh"):
         pasted = command.replace("--namespace slipway ", f"--namespace {NAMESPACE} ")
         run("bash", "-euo", "pipefail", "-c", pasted)
+
+
+def test_a_task_that_fails_for_good_is_counted(release: Release, ended: dict[str, float]) -> None:
+    release.python(FAIL_FOR_GOOD)
+    dead = f'slipway_tasks_dead{{namespace="{NAMESPACE}"}} == 1'
+    until(lambda: series(dead) != [], lambda: f"nothing for {dead}", 120)
 
 
 @pytest.mark.parametrize("fault", TOGETHER)
@@ -299,7 +321,9 @@ def test_every_label_that_is_named_is_there(
 
 
 def test_what_workers_are_scaled_by_is_measured(source: Source) -> None:
-    scaler = render({"worker.hpa.enabled": True})["HorizontalPodAutoscaler/slipway-worker"]
+    scaler = render({"worker.hpa.enabled": True}, EVALUATION)[
+        "HorizontalPodAutoscaler/slipway-worker"
+    ]
     (metric,) = scaler["spec"]["metrics"]
     assert of_release(source.over_time(metric["external"]["metric"]["name"])) != []
 
