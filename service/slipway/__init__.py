@@ -44,8 +44,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
     headers.init_app(app)
-    tracing.init_app(app)
     logs.init_app(app)
+    # After logs, so that its ids are there before the others look for them.
+    tracing.init_app(app)
     metrics.init_app(app)
     saturation.init_app(app)
     database.init_app(app)

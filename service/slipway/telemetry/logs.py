@@ -7,10 +7,12 @@ development, the same is readable.
 """
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import orjson
@@ -23,7 +25,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from slipway.settings import Settings
 from slipway.telemetry import tracing
-from slipway.telemetry.metrics import UNMATCHED, route
+from slipway.telemetry.metrics import ROUTE, UNMATCHED, route
 
 FIELDS = ("timestamp", "level", "event", "logger", "trace_id", "span_id", "request_id")
 LINE_BYTES = 4000
@@ -31,9 +33,6 @@ LINE_BYTES = 4000
 TRACEBACK_CHARACTERS = 2000
 TEXT_CHARACTERS = 500
 
-# Where gunicorn finds a request's route and ids, for it has no request of Flask's.
-ROUTE = "slipway.route"
-IDS = "slipway.ids"
 # What was done to the request on purpose, if anything was.
 FAULT = "slipway.fault"
 
@@ -62,8 +61,6 @@ LEVELS = {
     "urllib3": "WARNING",
     "waitress": "WARNING",
 }
-
-_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 def _origin(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
@@ -106,6 +103,10 @@ def _render(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
     # Left in the record by who formatted it before.
     for name in ("message", "asctime"):
         whole.pop(name, None)
+    return _dumped(whole)
+
+
+def _dumped(whole: EventDict) -> str:
     try:
         rendered = orjson.dumps(whole, default=str)
     except orjson.JSONEncodeError:
@@ -117,6 +118,9 @@ def _render(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
         # Escapes make a text longer than its characters.
         rendered = orjson.dumps({name: _ascii(value) for name, value in whole.items()})
     return rendered.decode()
+
+
+_readable = structlog.dev.ConsoleRenderer(colors=True)
 
 
 def _printable(value: object) -> str:
@@ -144,7 +148,7 @@ def _pre_chain() -> list[Any]:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        _stamp,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
         _origin,
         structlog.processors.format_exc_info,
         _clean,
@@ -156,19 +160,18 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
-        self.renderer: Any = _render
+        self.is_readable = False
 
     def tell(self, line: EventDict) -> None:
-        """Write a line that is whole but for its form."""
-        text = self.renderer(None, "", line)
-        self.acquire()
-        try:
-            # Nobody reads any more: that is no reason to fail the request.
-            with suppress(OSError):
-                self.stream.write(text + self.terminator)
-                self.stream.flush()
-        finally:
-            self.release()
+        """Write a line that is whole, and in the order of the contract.
+
+        At once and without the handler's lock, for which all threads of a process would queue: a
+        pipe takes so short a line as one.
+        """
+        text = _readable(None, "", line) if self.is_readable else _dumped(line)
+        # Nobody reads any more: that is no reason to fail the request.
+        with suppress(OSError):
+            os.write(self.stream.fileno(), (text + self.terminator).encode())
 
     @property
     def stream(self) -> TextIO:
@@ -187,18 +190,18 @@ def _outputs() -> list[_StandardOutput]:
 
 def configure(settings: Settings) -> None:
     """Have everything that this process logs written so; again, it changes nothing."""
-    readable = settings.environment == "development" and sys.stdout.isatty()
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=True) if readable else _render
+    is_readable = settings.environment == "development" and sys.stdout.isatty()
+    without_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_pre_chain(),
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        processors=[without_meta, _readable if is_readable else _render],
     )
     root = logging.getLogger()
     if not _outputs():
         root.addHandler(_StandardOutput())
     for output in _outputs():
         output.setFormatter(formatter)
-        output.renderer = renderer
+        output.is_readable = is_readable
     root.setLevel(settings.log_level)
     # Flask's own, which it gives an application that is made before this.
     logging.getLogger("slipway").removeHandler(default_handler)
@@ -222,8 +225,9 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
         """Without a record for the handlers, which would take longer than the rest of telemetry."""
         if not self.access_log.isEnabledFor(logging.INFO):
             return
-        name, span = environ.get(IDS, ("", ""))
+        name, span = environ.get(tracing.IDS, ("", ""))
         fields = {
+            "timestamp": datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z",
             "level": "info",
             "event": "request",
             "logger": self.access_log.name,
@@ -240,24 +244,17 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
         }
         if fault := environ.get(FAULT):
             fields["fault"] = fault
-        _stamp(self.access_log, "info", fields)
         for output in _outputs():
             output.tell(fields)
 
 
-def _note(response: Response) -> Response:
-    """For gunicorn's line, which is written when the request's context is gone."""
-    request.environ[ROUTE], request.environ[IDS] = route(request), tracing.current()
-    return response
-
-
 def _tell_nginx(response: Response) -> Response:
-    """Both for nginx's line, as it cannot know them itself; it keeps the headers from clients."""
+    """Route and span for its line: it cannot know them itself, and keeps them from clients."""
     environ = request.environ
     # A rule may be in any script; a header is ASCII.
     rule = environ.get(ROUTE, UNMATCHED).encode("ascii", "backslashreplace")
     response.headers["X-Route"] = rule.decode()
-    if span := environ[IDS][1]:
+    if span := environ[tracing.IDS][1]:
         response.headers["X-Span-Id"] = span
     return response
 
@@ -266,6 +263,4 @@ def init_app(app: Flask) -> None:
     settings: Settings = app.config["SETTINGS"]
     app.logger.setLevel(settings.log_level)
     if settings.forwarded_hops:
-        # What is registered first comes last: it needs what is noted.
         app.after_request(_tell_nginx)
-    app.after_request(_note)

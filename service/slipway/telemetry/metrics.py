@@ -30,6 +30,8 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 OTHER = "OTHER"
 UNMATCHED = "unmatched"
+# Where a request's route is noted for gunicorn's log, which has no request of Flask's.
+ROUTE = "slipway.route"
 # How often, and after which pause, a scrape looks again at files that change under it.
 TRIES = 4
 AGAIN_SECONDS = 0.02
@@ -40,17 +42,19 @@ def route(request: Request) -> str:
     return request.url_rule.rule if request.url_rule else UNMATCHED
 
 
-def _bound_method(response: Response) -> Response:
+def _bound(response: Response) -> Response:
     """Clients may invent any number of methods, and each would be a series."""
-    if request.method not in METHODS:
-        request.method = OTHER
+    asked = request._get_current_object()  # type: ignore[attr-defined]
+    if asked.method not in METHODS:
+        asked.method = OTHER
+    asked.environ[ROUTE] = route(asked)
     return response
 
 
 def init_app(app: Flask) -> None:
     PrometheusMetrics(app, path=None, group_by=route, buckets=BUCKETS, registry=CollectorRegistry())
     # What is registered last comes first, so the exporter sees the method that this leaves.
-    app.after_request(_bound_method)
+    app.after_request(_bound)
 
 
 class BuildInfo(Collector):

@@ -4,7 +4,6 @@ Whether a request is sampled is decided before anything else: one that is not ta
 the instrumentation, which would cost it more than most answers do.
 """
 
-import secrets
 import threading
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -27,7 +26,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import NonRecordingSpan, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sqlalchemy import Engine
 
@@ -60,7 +58,7 @@ def _provider(settings: Settings) -> TracerProvider:
     resource = Resource.create(own).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, id_generator=_Ids(), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(timeout=EXPORT_SECONDS)
-    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
 
@@ -104,6 +102,8 @@ class Spans:
         app.before_request_funcs[None].insert(0, begin_if_sampled)
         app.teardown_request_funcs[None].append(end_if_sampled)
         sampler, settings = self._provider.sampler, app.config["SETTINGS"]
+        # Of no trace, so that `tracing` tells the request's own id.
+        unsampled = context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True, context.Context())
 
         def sampled_or_plain(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             its = asked(environ, settings)
@@ -120,11 +120,7 @@ class Spans:
                     return instrumented(environ, start_response)
                 finally:
                     _next_trace_id.reset(begins)
-            span = SpanContext(name, int(secrets.token_hex(8), 16), is_remote=False)
-            unsampled = trace.set_span_in_context(NonRecordingSpan(span))
-            token = context.attach(
-                context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True, unsampled)
-            )
+            token = context.attach(unsampled)
             try:
                 return plain(environ, start_response)
             finally:

@@ -28,6 +28,8 @@ _TRACEPARENT = re.compile(
 )
 _HEX_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _KEY = "slipway.trace"
+# Where the ids of a request's trace and span are noted for gunicorn's log.
+IDS = "slipway.ids"
 # Those of this process, once it makes any.
 _spans: "list[Spans]" = []
 
@@ -96,7 +98,8 @@ def span(name: str) -> AbstractContextManager[object]:
 
 
 def _in_header(response: Response) -> Response:
-    response.headers["X-Trace-Id"] = trace_id()
+    request.environ[IDS] = ids = current()
+    response.headers["X-Trace-Id"] = ids[0]
     return response
 
 
