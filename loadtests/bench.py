@@ -7,6 +7,9 @@ Writes bench.json, and the table in README.md that quotes it. Linux, with a Dock
 The list is asked for by an admin, as in production: each request checks a token, reads session and
 user from PostgreSQL, and counts against a limit in Valkey. It is made anew for each, as each asks
 in other words for the same rows, and kept like any other; `kept` asks for the kept answer alone.
+
+What telemetry costs is measured after that, in rounds of its own: all of it against none of it, and
+each signal alone, with a collector that takes the spans of every tenth request.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -38,13 +41,25 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 RESULT = HERE / "bench.json"
 
-ROUNDS = 5
-SECONDS = 4
+ROUNDS = 10
+SECONDS = 2
 CONNECTIONS = 16
 PROCESSES = 4
 LIMIT = 100
 PAGE = 10_000
 REPEATS = 100
+
+# Of the workers that have ended before a scrape.
+ENDED, MAX_REQUESTS = 40, 50
+
+SIGNALS = ("logs", "metrics", "traces", "errors")
+# Of the requests, those whose spans are made and sent.
+SAMPLED = 0.1
+COLLECTOR = {
+    "receivers": {"otlp": {"protocols": {"http": {"endpoint": "127.0.0.1:PORT"}}}},
+    "exporters": {"debug": {"verbosity": "basic"}},
+    "service": {"pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["debug"]}}},
+}
 
 SERVER_CORE = "0"
 OTHER_CORE = str((os.cpu_count() or 1) - 1)
@@ -162,7 +177,9 @@ def database(image: str) -> Iterator[Database]:
     """PostgreSQL on the engine's bridge, where this machine alone reaches it."""
     password = secrets.token_hex(16)
     options = ["--env", "POSTGRES_USER=slipway", "--env", f"POSTGRES_PASSWORD={password}"]
-    with container("postgres", image, options, [], core=OTHER_CORE) as name:
+    # Six servers hold connections at once.
+    command = ["postgres", "-c", "max_connections=400"]
+    with container("postgres", image, options, command, core=OTHER_CORE) as name:
         address = address_of(name)
         until_it_listens(name, address, 5432)
         yield Database(name, f"postgresql://slipway:{password}@{address}:5432/slipway")
@@ -194,11 +211,13 @@ def settings_of(database_url: str, redis_url: str) -> dict[str, str]:
     }
 
 
-def gunicorn_options(settings: Mapping[str, str], bind: str, hops: int) -> list[str]:
+def gunicorn_options(
+    settings: Mapping[str, str], bind: str, hops: int, ops_port: int = 0
+) -> list[str]:
     own = {
         "BIND": bind,
         "OPS_HOST": "127.0.0.1",
-        "OPS_PORT": str(free_port()),
+        "OPS_PORT": str(ops_port or free_port()),
         "FORWARDED_HOPS": str(hops),
     }
     options = ["--network", "host"]
@@ -231,18 +250,23 @@ def last_words(name: str) -> str:
     return ((said.stdout + said.stderr).strip().splitlines() or ["none"])[-1]
 
 
-def admins_token(name: str, url: str) -> str:
-    """An access token, for a quarter of an hour, of an admin made by the service's own command."""
+def make_admin(name: str) -> dict[str, str]:
+    """An account that the service's own command made, in a container of the service."""
     account = {"email": "bench@example.org", "password": secrets.token_hex(16)}
     create = ["flask", "--app", "slipway", "create-admin", account["email"], "--password", "-"]
     run(["docker", "exec", "--interactive", name, *create], stdin=account["password"] + "\n")
+    return account
+
+
+def token_of(account: Mapping[str, str], url: str) -> str:
+    """An access token, for a quarter of an hour."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
     connection.request("POST", "/login", json.dumps(account), {"Content-Type": "application/json"})
     response = connection.getresponse()
     body = response.read()
     connection.close()
     if response.status != 200:
-        raise BenchError(f"{name}: POST /login is {response.status}: {body[:200]!r}")
+        raise BenchError(f"{url}: POST /login is {response.status}: {body[:200]!r}")
     return str(json.loads(body)["access_token"])
 
 
@@ -317,6 +341,11 @@ def throughput(base: dict[str, str], token: str, shared: Path) -> dict[str, Any]
         "list of 20, kept, by gunicorn": [*admin, base["gunicorn"] + lists],
         "list of 20, kept, by nginx": [*admin, base["nginx"] + lists],
     }
+    return compare(asked)
+
+
+def compare(asked: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Each by its name, against the first one of the same round; options are wrk's."""
     # Not counted: the last workers may still be loading.
     for options in asked.values():
         wrk(options, 2)
@@ -325,17 +354,99 @@ def throughput(base: dict[str, str], token: str, shared: Path) -> dict[str, Any]
         rounds.append({name: parse_wrk(wrk(how, SECONDS)) for name, how in asked.items()})
         seen = ", ".join(f"{m.requests_per_second:.0f}/s" for m in rounds[-1].values())
         print(f"bench: round {number} of {ROUNDS}: {seen}", flush=True)
-    bare = next(iter(asked))
+    first = next(iter(asked))
     return {
         name: {
             "requests_per_second": spread([r[name].requests_per_second for r in rounds]),
             "p99_ms": spread([r[name].p99_ms for r in rounds]),
             "ratio": spread(
-                [r[name].requests_per_second / r[bare].requests_per_second for r in rounds], 2
+                [r[name].requests_per_second / r[first].requests_per_second for r in rounds], 2
             ),
         }
         for name in asked
     }
+
+
+@contextmanager
+def signals(
+    image: str, collector_image: str, settings: Mapping[str, str], shared: Path
+) -> Iterator[dict[str, str]]:
+    """The service without telemetry, with all of it, and with each signal alone: their URLs."""
+    port = free_port()
+    configuration = yaml.safe_dump(COLLECTOR).replace("PORT", str(port))
+    (shared / "collector.yaml").write_text(configuration)
+    (shared / "silenced.py").write_text((HERE / "silenced.py").read_text())
+    mount = ["--volume", f"{shared}:/bench:ro"]
+    by_environment = {
+        "traces": {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": str(SAMPLED),
+        },
+        # Nothing fails, so nothing is sent.
+        "errors": {"SENTRY_DSN": "http://key@127.0.0.1:1/1"},
+    }
+    variants = {"none": set[str](), "all": {*SIGNALS}} | {name: {name} for name in SIGNALS}
+    with ExitStack() as stack:
+        options = ["--network", "host", *mount]
+        command = ["--config", "/bench/collector.yaml"]
+        collector = container("collector", collector_image, options, command, core=OTHER_CORE)
+        until_it_listens(stack.enter_context(collector), "127.0.0.1", port)
+        urls = {}
+        for name, on in variants.items():
+            own = {"SILENCED": ",".join({*SIGNALS} - on), "PYTHONPATH": "/bench"}
+            for signal_ in on & {*by_environment}:
+                own |= by_environment[signal_]
+            port = free_port()
+            bind = f"127.0.0.1:{port}"
+            options = gunicorn_options({**settings, **own}, bind, hops=0) + mount
+            server = container(
+                f"signals-{name}", image, options, ["gunicorn", "silenced:create_app()"]
+            )
+            until_it_listens(stack.enter_context(server), "127.0.0.1", port)
+            urls[name] = f"http://{bind}"
+        yield urls
+
+
+def telemetry(base: Mapping[str, str], token: str) -> dict[str, Any]:
+    """What is left of the throughput with telemetry, all of it and each signal alone."""
+    kept = ["--header", f"Authorization: Bearer {token}"]
+    return {
+        "`/`": compare({name: [url + "/"] for name, url in base.items()}),
+        "list of 20, kept": compare(
+            {name: [*kept, f"{url}/api/users?limit=20"] for name, url in base.items()}
+        ),
+    }
+
+
+def scrapes(image: str, settings: Mapping[str, str]) -> dict[str, Any]:
+    """Milliseconds of a scrape when many workers have ended, whose counters live on."""
+    port, ops_port = free_port(), free_port()
+    recycled = {"GUNICORN_CMD_ARGS": f"--max-requests={MAX_REQUESTS}"}
+    options = gunicorn_options({**settings, **recycled}, f"127.0.0.1:{port}", 0, ops_port)
+    with container("recycled", image, options, []) as name:
+        until_it_listens(name, "127.0.0.1", port)
+        for _ in range(ENDED * MAX_REQUESTS):
+            get(port, "/")
+        times = []
+        for _ in range(REPEATS):
+            started = time.perf_counter()
+            get(ops_port, "/metrics")
+            times.append((time.perf_counter() - started) * 1000)
+    print(f"bench: a scrape takes {max(times):.0f} ms at most", flush=True)
+    return {"ended_workers": ENDED, "ms": spread(times)}
+
+
+def get(port: int, path: str) -> bytes:
+    """The body, by a connection of its own. Raises BenchError for anything but a 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path, headers={"Connection": "close"})
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    if response.status != 200:
+        raise BenchError(f"GET {path} is {response.status}: {body[:200]!r}")
+    return body
 
 
 def keyset(db: Database, gunicorn: str, url: str, token: str) -> dict[str, Any]:
@@ -386,10 +497,7 @@ def alternate(url: str, token: str, first: str, later: str, expected: int) -> di
 
 def table(result: dict[str, Any]) -> str:
     """The block that README.md quotes."""
-    lines = ["| | requests/s | p99, ms | ratio |", "|---|---|---|---|"]
-    for name, seen in result["throughput"].items():
-        cells = [cell(seen[key]) for key in ("requests_per_second", "p99_ms", "ratio")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines = [*rows(result["throughput"])]
     pages, on = result["keyset"], result["machine"]
     ratios = ", ".join(f"{pages[f'by {sort}']['ratio']} (by {sort})" for sort in ("id", "name"))
     lines += [
@@ -398,7 +506,20 @@ def table(result: dict[str, Any]) -> str:
         f"core of {on['cpu']}. {result['connections']} connections, {pages['rows']:,} rows.",
         f"Page {pages['page']:,} of {pages['limit']} rows each costs {ratios} times page 1.",
     ]
+    for asked, seen in result["telemetry"].items():
+        lines += ["", f"What telemetry leaves of it, by gunicorn: {asked}.", "", *rows(seen)]
+    scrape = result["scrape"]
+    lines += ["", f"After {scrape['ended_workers']} workers have ended, a scrape takes"]
+    lines += [f"{cell(scrape['ms'])} ms."]
     return "\n".join(lines)
+
+
+def rows(seen: dict[str, Any]) -> Iterator[str]:
+    yield "| | requests/s | p99, ms | ratio |"
+    yield "|---|---|---|---|"
+    for name, of in seen.items():
+        cells = (cell(of[key]) for key in ("requests_per_second", "p99_ms", "ratio"))
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def cell(seen: dict[str, float]) -> str:
@@ -424,9 +545,9 @@ def machine() -> dict[str, str]:
 # ── The command ──────────────────────────────────────────────────────────────────────────────────
 
 
-def image_of(component: str) -> str:
+def image_of(component: str, chart: str = "slipway") -> str:
     """As the chart's values name it."""
-    values = yaml.safe_load((ROOT / "helm/slipway/values.yaml").read_text())
+    values = yaml.safe_load((ROOT / f"helm/{chart}/values.yaml").read_text())
     image = values[component]["image"]
     return f"{image['repository']}:{image['tag']}"
 
@@ -445,8 +566,9 @@ def bench(image: str) -> dict[str, Any]:
         print(f"bench: filling {ROWS:,} rows", flush=True)
         db.sql(FILL)
         with contenders(image, image_of("nginx"), settings, shared) as base:
-            token = admins_token("slipway-bench-gunicorn", base["gunicorn"])
-            return {
+            account = make_admin("slipway-bench-gunicorn")
+            token = token_of(account, base["gunicorn"])
+            result = {
                 "machine": machine(),
                 "rounds": ROUNDS,
                 "seconds": SECONDS,
@@ -455,6 +577,11 @@ def bench(image: str) -> dict[str, Any]:
                 "throughput": throughput(base, token, shared),
                 "keyset": keyset(db, "slipway-bench-gunicorn", base["gunicorn"], token),
             }
+        collector = image_of("collector", chart="observability")
+        with signals(image, collector, settings, shared) as base:
+            token = token_of(account, base["none"])
+            result["telemetry"] = telemetry(base, token)
+        return result | {"scrape": scrapes(image, settings)}
 
 
 def main() -> None:
