@@ -1,8 +1,8 @@
 """A pytest plugin: what is cheap runs first, and each file's time is told at the end.
 
-With `-n 2 --dist loadgroup --no-loadscope-reorder`, two processes share the tests. Then what waits
+With `-n 2 --dist loadfile --no-loadscope-reorder`, two processes share the files. Then what waits
 for a cluster most of its time begins first, beside all the others, and what is marked `alone`
-comes last, when nothing else runs: it counts lost requests.
+comes last, when nothing else runs: it counts lost requests, or needs the cluster to itself.
 """
 
 import fcntl
@@ -13,46 +13,27 @@ from typing import TextIO
 import pytest
 
 DEAR = ["engine", "cluster"]
-ALONE = "alone"
 # The lock that all processes of a run share.
 _turn = pytest.StashKey[TextIO]()
 
 
-def _needs(item: pytest.Item) -> set[str]:
-    return {need for marker in item.iter_markers("needs") for need in marker.args}
-
-
 def _cost(item: pytest.Item) -> int:
-    return max((rank for rank, need in enumerate(DEAR, 1) if need in _needs(item)), default=0)
+    needs = {need for marker in item.iter_markers("needs") for need in marker.args}
+    return max((rank for rank, need in enumerate(DEAR, 1) if need in needs), default=0)
 
 
 def _is_alone(item: pytest.Item) -> bool:
-    return item.get_closest_marker(ALONE) is not None
+    return item.get_closest_marker("alone") is not None
 
 
-def _group(item: pytest.Item) -> str | None:
-    """The name of those that one process runs, one after the other."""
-    if "cluster" in _needs(item):
-        return ALONE if _is_alone(item) else "cluster"
-    assert isinstance(item, pytest.Function)
-    fixtures = item._fixtureinfo.name2fixturedefs.values()
-    if any(one.scope in {"class", "module"} for found in fixtures for one in found):
-        return f"{item.path.stem}-{_cost(item)}"
-    return None
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (_is_alone(item), _cost(item)))
     if hasattr(config, "workerinput"):
-        for item in items:
-            if group := _group(item):
-                item.add_marker(pytest.mark.xdist_group(group))
-        items.sort(key=lambda item: _group(item) != "cluster")
+        items.sort(key=lambda item: _is_alone(item) or _cost(item) < len(DEAR))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     if not hasattr(item.config, "workerinput"):
         return (yield)
     if _turn not in item.config.stash:
@@ -63,9 +44,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        # Who is alone stays so: they come last.
-        if not _is_alone(item):
+        # Who is alone stays so until the end of its file, whose fixtures are gone by then.
+        if not _is_alone(item) or nextitem is None or nextitem.path != item.path:
             fcntl.flock(turn, fcntl.LOCK_UN)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if turn := session.config.stash.get(_turn, None):
+        turn.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -14,6 +14,7 @@ pytestmark = [
     pytest.mark.needs("engine"),
     pytest.mark.needs("cluster"),
     pytest.mark.needs("helm"),
+    pytest.mark.alone,
 ]
 
 NAMESPACE, MONITORING = "slipway-watched", "monitoring"
