@@ -248,6 +248,8 @@ def test_what_a_page_says_to_run_runs_as_it_is_pasted(
 
 
 def test_a_task_that_fails_for_good_is_counted(release: Release, ended: dict[str, float]) -> None:
+    # Until the pods that crashed are gone.
+    release.settled()
     release.python(FAIL_FOR_GOOD)
     dead = f'slipway_tasks_dead{{namespace="{NAMESPACE}"}} == 1'
     until(lambda: series(dead) != [], lambda: f"nothing for {dead}", 120)
