@@ -251,8 +251,11 @@ def test_a_task_that_fails_for_good_is_counted(release: Release, ended: dict[str
     # Until the pods that crashed are gone.
     release.settled()
     release.python(FAIL_FOR_GOOD)
-    dead = f'slipway_tasks_dead{{namespace="{NAMESPACE}"}} == 1'
-    until(lambda: series(dead) != [], lambda: f"nothing for {dead}", 120)
+    only = f'namespace="{NAMESPACE}"'
+    # A rate needs to have been told twice.
+    failed = f'rate(slipway_task_duration_seconds_count{{{only}, outcome="failure"}}[1m])'
+    for wanted in (f"slipway_tasks_dead{{{only}}} == 1", failed):
+        until(lambda: series(wanted) != [], lambda: f"nothing for {wanted}", 120)  # noqa: B023
 
 
 @pytest.mark.parametrize("fault", TOGETHER)
