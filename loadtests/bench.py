@@ -260,14 +260,20 @@ def make_admin(name: str) -> dict[str, str]:
 
 def token_of(account: Mapping[str, str], url: str) -> str:
     """An access token, for a quarter of an hour."""
+    return str(json.loads(ask(url, "POST", "/login", json.dumps(account)))["access_token"])
+
+
+def ask(url: str, method: str, path: str, body: str | None = None) -> bytes:
+    """What is answered, by a connection of its own. Raises BenchError for anything but a 200."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
-    connection.request("POST", "/login", json.dumps(account), {"Content-Type": "application/json"})
+    headers = {"Connection": "close", "Content-Type": "application/json"}
+    connection.request(method, path, body, headers)
     response = connection.getresponse()
-    body = response.read()
+    answer = response.read()
     connection.close()
     if response.status != 200:
-        raise BenchError(f"{url}: POST /login is {response.status}: {body[:200]!r}")
-    return str(json.loads(body)["access_token"])
+        raise BenchError(f"{url}: {method} {path} is {response.status}: {answer[:200]!r}")
+    return answer
 
 
 def nginx_on(port: int) -> str:
@@ -427,26 +433,14 @@ def scrapes(image: str, settings: Mapping[str, str]) -> dict[str, Any]:
     with container("recycled", image, options, []) as name:
         until_it_listens(name, "127.0.0.1", port)
         for _ in range(ENDED * MAX_REQUESTS):
-            get(port, "/")
+            ask(f"http://127.0.0.1:{port}", "GET", "/")
         times = []
         for _ in range(REPEATS):
             started = time.perf_counter()
-            get(ops_port, "/metrics")
+            ask(f"http://127.0.0.1:{ops_port}", "GET", "/metrics")
             times.append((time.perf_counter() - started) * 1000)
     print(f"bench: a scrape takes {max(times):.0f} ms at most", flush=True)
     return {"ended_workers": ENDED, "ms": spread(times)}
-
-
-def get(port: int, path: str) -> bytes:
-    """The body, by a connection of its own. Raises BenchError for anything but a 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path, headers={"Connection": "close"})
-    response = connection.getresponse()
-    body = response.read()
-    connection.close()
-    if response.status != 200:
-        raise BenchError(f"GET {path} is {response.status}: {body[:200]!r}")
-    return body
 
 
 def keyset(db: Database, gunicorn: str, url: str, token: str) -> dict[str, Any]:

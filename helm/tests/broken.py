@@ -2,19 +2,16 @@
 
 import base64
 import json
-import subprocess
 import time
 from pathlib import Path
 
+from certificates import self_signed
 from live import NAME, Release
 
+TLS = f"{NAME}-tls"
 CERTIFICATE_DAYS = 3
 # Longer than it takes to see them; they end by themselves if nobody ends them.
 SECONDS = 900
-
-
-def _tls(release: Release, data: dict[str, str]) -> None:
-    release.kubectl("patch", "secret", f"{NAME}-tls", f"--patch={json.dumps({'data': data})}")
 
 
 def _encoded(path: Path) -> str:
@@ -27,8 +24,7 @@ class Broken:
     def __init__(self, release: Release) -> None:
         # Those that serve: of the new ones of a rollout that crashes, none does.
         self._release, self._pods = release, release.pods()
-        secret = json.loads(release.kubectl("get", "secret", f"{NAME}-tls", "--output=json"))
-        self._certificate: dict[str, str] = secret["data"]
+        self._certificate = release.secret(TLS)
 
     def begin(self, fault: str) -> float:
         """When it was done: seconds since 1970."""
@@ -44,7 +40,7 @@ class Broken:
                 patch = {"spec": {"template": {"spec": {"initContainers": [wrong]}}}}
                 self._release.kubectl("patch", f"deployment/{NAME}", f"--patch={json.dumps(patch)}")
             case "certificate":
-                _tls(self._release, self._expiring())
+                self._release.change_secret(TLS, self._expiring())
             case "database":
                 self._scale(f"statefulset/{NAME}-postgresql", 0)
             case _:
@@ -61,7 +57,7 @@ class Broken:
             case "crashes":
                 self._release.kubectl("rollout", "undo", f"deployment/{NAME}")
             case "certificate":
-                _tls(self._release, self._certificate)
+                self._release.change_secret(TLS, self._certificate)
             case "database":
                 self._scale(f"statefulset/{NAME}-postgresql", 1)
         return time.time()
@@ -79,9 +75,5 @@ class Broken:
         self._release.kubectl("scale", what, f"--replicas={replicas}")
 
     def _expiring(self) -> dict[str, str]:
-        key, certificate = (self._release.folder / name for name in ("tls.key", "tls.crt"))
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
-        command += ["-subj", "/CN=slipway", "-days", str(CERTIFICATE_DAYS)]
-        command += ["-keyout", str(key), "-out", str(certificate)]
-        subprocess.run(command, check=True, capture_output=True)
+        key, certificate = self_signed(self._release.folder, CERTIFICATE_DAYS)
         return {"tls.key": _encoded(key), "tls.crt": _encoded(certificate)}

@@ -24,6 +24,7 @@ NAME = "slipway"
 # One admin is all the clients of a test, and every client has one address.
 LIMITS = ("RATE_LIMIT", "LOGIN_LIMIT", "SIGNUP_LIMIT")
 UNLIMITED = [{"name": name, "value": "100000 per second"} for name in LIMITS]
+NEEDS = pytest.mark.needs("engine", "cluster", "helm")
 Json = dict[str, Any]
 Answer = tuple[int, http.client.HTTPMessage, bytes]
 
@@ -185,6 +186,14 @@ class Release:
             stdin=account["password"] + "\n",
         )
         return account
+
+    def secret(self, name: str) -> dict[str, str]:
+        """Its data, each value in base64."""
+        found = json.loads(self.kubectl("get", "secret", name, "--output=json"))
+        return dict(found["data"])
+
+    def change_secret(self, name: str, data: dict[str, str]) -> None:
+        self.kubectl("patch", "secret", name, f"--patch={json.dumps({'data': data})}")
 
     def token(self) -> str:
         """An access token of the admin. It lasts longer than any test."""

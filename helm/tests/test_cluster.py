@@ -18,6 +18,7 @@ from clients import Load
 from live import (
     HTTP_PORT,
     NAME,
+    NEEDS,
     Release,
     on_spare_cluster,
     request,
@@ -30,12 +31,7 @@ from post import MAILPIT
 
 from slipway.headers import DEFAULTS, TRANSPORT_SECURITY
 
-pytestmark = [
-    pytest.mark.needs("engine"),
-    pytest.mark.needs("cluster"),
-    pytest.mark.needs("helm"),
-    pytest.mark.alone,
-]
+pytestmark = [NEEDS, pytest.mark.alone]
 
 # Fewer would be no load: about four a second.
 ENOUGH = 100
@@ -158,8 +154,7 @@ def test_a_log_in_at_one_pod_and_its_end_count_at_every_other(release: Release) 
 @pytest.fixture
 def trusting(release: Release) -> ssl.SSLContext:
     """Trusts the certificate that the chart made, and no other."""
-    secret = json.loads(release.kubectl("get", "secret", f"{NAME}-tls", "--output=json"))
-    authority = base64.b64decode(secret["data"]["tls.crt"]).decode()
+    authority = base64.b64decode(release.secret(f"{NAME}-tls")["tls.crt"]).decode()
     return ssl.create_default_context(cadata=authority)
 
 
@@ -357,14 +352,13 @@ def test_a_failed_upgrade_says_why_and_the_former_release_serves_on(
 
 def test_keys_rotate_without_logging_anybody_out(release: Release, told: list[str]) -> None:
     """As the chart's README has it: the new key is accepted everywhere before it signs."""
-    secret = json.loads(release.kubectl("get", "secret", NAME, "--output=json"))["data"]
+    secret = release.secret(NAME)
     new = {name: base64.b64encode(secrets.token_hex(24).encode()).decode() for name in KEYS}
     old = {name: secret[name] for name in KEYS}
     with Load(HTTP_PORT, release.token()) as load:
         for current, previous in ((old, new), (new, old)):
             both = current | {f"{name}_PREVIOUS": key for name, key in previous.items()}
-            patch = json.dumps({"data": both})
-            release.kubectl("patch", "secret", NAME, f"--patch={patch}")
+            release.change_secret(NAME, both)
             release.kubectl("rollout", "restart", f"deployment/{NAME}")
             release.settled()
     assert_none_failed("both keys rotated", load, told)

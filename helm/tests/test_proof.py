@@ -16,11 +16,12 @@ from typing import Any
 import promql
 import pytest
 import yaml
-from answers import PASSWORD
+from answers import PASSWORD, settings
 from broken import Broken
 from charts import render
 from live import (
     EVALUATION,
+    NEEDS,
     ROOT,
     UNLIMITED,
     Json,
@@ -31,21 +32,15 @@ from live import (
     run,
     until,
 )
-from pydantic import SecretStr
 from test_pages import PAGES, RULES, blocks, name_of
-from traffic import Traffic
+from traffic import traffic
 from watch import PORTS, ask, series
 
 from ops import dashboards, recorded
 from ops.preview import Source
 from slipway import create_app, tasks
-from slipway.settings import Settings
 
-pytestmark = [
-    pytest.mark.needs("engine"),
-    pytest.mark.needs("cluster"),
-    pytest.mark.needs("helm"),
-]
+pytestmark = NEEDS
 
 NAMESPACE = "slipway-proof"
 FAULTS: dict[str, Any] = yaml.safe_load((ROOT / "ops/faults.yaml").read_text())
@@ -57,7 +52,7 @@ ENOUGH, WATCHED = 300, 1200
 
 # Whoever is called: a line of its log for each message.
 RECEIVER = """
-import http.server, sys
+import http.server
 class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -101,7 +96,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
         for made in (RECEIVER_SERVICE, pod):
             release.kubectl("apply", "--filename=-", stdin=json.dumps(made))
         release.kubectl("wait", "--for=condition=Ready", "pod/receiver", "--timeout=120s")
-        with Traffic(release.token()):
+        with traffic(release.token()):
             yield release
 
 
@@ -131,9 +126,7 @@ def messages(release: Release, alert: str, status: str) -> list[tuple[float, Jso
 @pytest.fixture(scope="module")
 def routes() -> set[tuple[str, str]]:
     """Method and rule of everything that the service offers."""
-    app = create_app(
-        Settings(environment="development", database_url=SecretStr("sqlite:///unused.db"))
-    )
+    app = create_app(settings(database_url="sqlite:///unused.db"))
     offered = (((rule.methods or set()), rule.rule) for rule in app.url_map.iter_rules())
     return {(method, rule) for methods, rule in offered for method in methods - {"HEAD", "OPTIONS"}}
 

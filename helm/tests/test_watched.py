@@ -7,15 +7,10 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from live import NAME, Release, on_spare_cluster, run, until
+from live import NAME, NEEDS, Release, on_spare_cluster, run, until
 from watch import PORTS, ask, exemplars, series, targets
 
-pytestmark = [
-    pytest.mark.needs("engine"),
-    pytest.mark.needs("cluster"),
-    pytest.mark.needs("helm"),
-    pytest.mark.alone,
-]
+pytestmark = [NEEDS, pytest.mark.alone]
 
 NAMESPACE, MONITORING = "slipway-watched", "monitoring"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

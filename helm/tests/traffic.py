@@ -6,9 +6,8 @@
 import http.client
 import threading
 import time
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from live import request
 
@@ -26,37 +25,27 @@ ROUTES: list[tuple[str, str, object]] = [
 ]
 
 
-class Traffic:
+@contextmanager
+def traffic(token: str) -> Iterator[None]:
     """For the length of a block, with the access token of one user."""
+    ending = threading.Event()
 
-    def __init__(self, token: str) -> None:
-        self._token, self._ending = token, threading.Event()
-        self._people = [
-            threading.Thread(target=self._ask, args=[number], daemon=True)
-            for number in range(PEOPLE)
-        ]
-
-    def _ask(self, number: int) -> None:
+    def ask(number: int) -> None:
         due = time.monotonic() + PERIOD * number / PEOPLE
         turn = number
-        while not self._ending.wait(max(0, due - time.monotonic())):
+        while not ending.wait(max(0, due - time.monotonic())):
             method, path, body = ROUTES[turn % len(ROUTES)]
             # Who is not answered asks again at the next turn.
             with suppress(OSError, http.client.HTTPException):
-                request(method, path, body, token=self._token)
+                request(method, path, body, token=token)
             due, turn = due + PERIOD, turn + 1
 
-    def __enter__(self) -> Self:
-        for person in self._people:
-            person.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending.set()
-        for person in self._people:
+    people = [threading.Thread(target=ask, args=[number], daemon=True) for number in range(PEOPLE)]
+    for person in people:
+        person.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        for person in people:
             person.join(30)

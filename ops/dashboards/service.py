@@ -135,7 +135,7 @@ def board() -> Board:
                 " Of sampled requests and tasks alone; points lead to their traces.",
                 "ms",
                 [
-                    # Not by name: a path that nobody serves is one.
+                    # Not by name: slow routes are a panel of their own.
                     (quantile(0.95, selector=WHOLE, bucket=SPANS), "whole request"),
                     (f"topk(10, {quantile(0.95, 'le, span_name', PARTS, SPANS)})", "{{span_name}}"),
                 ],

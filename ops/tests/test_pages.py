@@ -7,12 +7,11 @@ from typing import Any
 import promql
 import promql_parser
 import pytest
+from answers import settings
 from promtool import ALERTS, GROUPS
-from pydantic import SecretStr
 
 from ops import dashboards, duration, slo
 from slipway import create_app, tasks
-from slipway.settings import Settings
 from slipway.telemetry import metrics
 
 ROOT = Path(__file__).parents[2]
@@ -158,9 +157,7 @@ def test_the_buckets_that_thresholds_may_be_are_the_services_own() -> None:
 
 
 def test_excluded_routes_and_those_with_limits_are_routes_of_the_service() -> None:
-    app = create_app(
-        Settings(environment="development", database_url=SecretStr("sqlite:///unused.db"))
-    )
+    app = create_app(settings(database_url="sqlite:///unused.db"))
     promises = slo.load()
     named = {*promises.latency.excluded, *promises.load.routes}
     assert named - {rule.rule for rule in app.url_map.iter_rules()} == set()

@@ -45,6 +45,10 @@ class Collector:
         """All that came, as it was written down."""
         return self._path.read_text() if self._path.exists() else ""
 
+    def _lines(self) -> list[str]:
+        """The whole ones: the last may be half written."""
+        return self.text().rpartition("\n")[0].splitlines()
+
     def spans(self) -> list[Span]:
         return [
             Span(
@@ -56,8 +60,7 @@ class Collector:
                 _values(span.get("attributes", [])),
                 _values(batch["resource"].get("attributes", [])),
             )
-            # The last line may be half written.
-            for line in self.text().rpartition("\n")[0].splitlines()
+            for line in self._lines()
             for batch in json.loads(line)["resourceSpans"]
             for scope in batch["scopeSpans"]
             for span in scope["spans"]
@@ -70,7 +73,7 @@ class Collector:
         scopes = [{"spans": [{**last, "kind": 1}]}]
         body = {"resourceSpans": [{"resource": {}, "scopeSpans": scopes}]}
         httpx.post(f"{self.endpoint}/v1/traces", json=body).raise_for_status()
-        until(lambda: last["spanId"] in self.text().rpartition("\n")[0], self.text)
+        until(lambda: any(last["spanId"] in line for line in self._lines()), self.text)
 
     def trace(self, name: str) -> list[Span]:
         return [span for span in self.spans() if span.trace == name]

@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from certificates import self_signed
 
 # The one place that names it; the rig builds it too.
 MAILPIT = "axllent/mailpit:v1.27"
@@ -69,16 +69,7 @@ class Peer:
 
     def encrypt(self, folder: Path, *, at_once: bool) -> Path:
         """Offer TLS, or begin with it; gives the certificate that vouches for it."""
-        key, certificate = folder / "key.pem", folder / "certificate.pem"
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
-                *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-                *("-keyout", key, "-out", certificate),
-            ],
-            check=True,
-            capture_output=True,
-        )
+        key, certificate = self_signed(folder, days=1)
         self._trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._trusted.load_cert_chain(certificate, key)
         self._at_once = at_once

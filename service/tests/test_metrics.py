@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 from answers import ANN, signed_in, until
+from certificates import self_signed
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
@@ -354,10 +355,7 @@ def test_an_nginx_that_is_away_is_told_of(tmp_path: Path) -> None:
 
 
 def test_the_served_certificate_tells_its_end(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3"]
-    command += ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
+    key, certificate = self_signed(tmp_path, days=3)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with socket.create_server(("127.0.0.1", 0)) as listener:
