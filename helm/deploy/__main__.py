@@ -35,7 +35,7 @@ def deploy() -> None:
     image.hand_over_command(where, image.Image(image.NAME, "unknown"))
     if not setting("IMAGE"):
         image.build()
-    built = image.by_content(setting("IMAGE", image.BUILT))
+    built = image.by_content(setting("IMAGE", image.SERVICE.built))
     settings = [f"image.repository={built.repository}", f"image.tag={built.tag}"]
     for one in watching:
         release.bring(one, one.name)

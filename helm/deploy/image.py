@@ -1,4 +1,4 @@
-"""The service's image: built, named by its content, and brought to where the cluster finds it."""
+"""An image: built, named by its content, and brought to where the cluster finds it."""
 
 import shlex
 import subprocess
@@ -10,9 +10,23 @@ from .context import Context
 from .shell import Failure, attempt, need, run, say, setting, show
 
 ROOT = Path(__file__).parents[2]
-SERVICE = ROOT / "service"
 NAME = "slipway"
-BUILT = f"{NAME}:latest"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an image is made of: a folder with a Dockerfile and a pyproject.toml."""
+
+    folder: Path
+    # Behind the name of the service's own image.
+    suffix: str = ""
+
+    @property
+    def built(self) -> str:
+        return f"{NAME}{self.suffix}:latest"
+
+
+SERVICE = Source(ROOT / "service")
 
 
 @dataclass(frozen=True)
@@ -30,11 +44,11 @@ def check_engine() -> None:
         raise Failure("the Docker engine does not answer. Is it running? docker version")
 
 
-def build_args() -> list[str]:
-    """What the image says about its source: the last commit that changed the service."""
-    with (SERVICE / "pyproject.toml").open("rb") as file:
+def build_args(folder: Path) -> list[str]:
+    """What the image says about its source: the last commit that changed the folder."""
+    with (folder / "pyproject.toml").open("rb") as file:
         version = tomllib.load(file)["project"]["version"]
-    git = ("git", "-C", str(SERVICE))
+    git = ("git", "-C", str(folder))
     log = (attempt(*git, "log", "-1", "--format=%H %ct", "--", ".") or "").split()
     commit, time = log if log else ("unknown", "0")
     if log and attempt(*git, "status", "--porcelain", "--", "."):
@@ -43,35 +57,36 @@ def build_args() -> list[str]:
     return [f"--build-arg={name}={value}" for name, value in facts.items()]
 
 
-def build() -> None:
-    """Build `slipway:latest`. `BUILD_ARGS` are further arguments of `docker buildx build`."""
+def build(source: Source = SERVICE) -> None:
+    """Build `source.built`. `BUILD_ARGS` are further arguments of `docker buildx build`."""
     check_engine()
     if attempt("docker", "buildx", "version") is None:
         raise Failure(
             "docker has no buildx plugin, which builds the image. "
             "Install docker-buildx (Debian) or docker-buildx-plugin (Docker's packages)"
         )
-    say(f"building the image {BUILT}")
+    say(f"building the image {source.built}")
     show(
-        *("docker", "buildx", "build", "--load", "--provenance=false", f"--tag={BUILT}"),
-        *build_args(),
+        *("docker", "buildx", "build", "--load", "--provenance=false", f"--tag={source.built}"),
+        *build_args(source.folder),
         *shlex.split(setting("BUILD_ARGS")),
-        str(SERVICE),
+        str(source.folder),
         what="building the image",
     )
 
 
-def by_content(source: str) -> Image:
-    """The image under a tag made of its id.
+def by_content(built: str, suffix: str = "") -> Image:
+    """The image under a tag made of its id; `suffix` as in its `Source`.
 
     The id is a hash over all that is in the image: the tag changes, and pods roll, when the image
     did, and never else. A commit that leaves the service alone changes nothing.
     """
-    ident = attempt("docker", "image", "inspect", "--format={{.Id}}", source)
+    ident = attempt("docker", "image", "inspect", "--format={{.Id}}", built)
     if ident is None:
-        raise Failure(f"there is no image {source!r} in the Docker engine. Build it: make image")
-    image = Image(setting("IMAGE_REPOSITORY", NAME), ident.strip().removeprefix("sha256:")[:12])
-    run("docker", "tag", source, str(image), what="naming the image by its content")
+        raise Failure(f"there is no image {built!r} in the Docker engine. Build it: make image")
+    repository = setting("IMAGE_REPOSITORY", NAME) + suffix
+    image = Image(repository, ident.strip().removeprefix("sha256:")[:12])
+    run("docker", "tag", built, str(image), what="naming the image by its content")
     return image
 
 

@@ -18,8 +18,12 @@ class Failure(Exception):  # noqa: N818 - it is told to a person by this name
     """What a person is told; nothing more is printed."""
 
 
+# Who speaks: the command that a person has given.
+speaker = "deploy"
+
+
 def say(text: str) -> None:
-    print(f"deploy: {text}", flush=True)
+    print(f"{speaker}: {text}", flush=True)
 
 
 def need(*tools: str) -> None:

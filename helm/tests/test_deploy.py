@@ -392,7 +392,7 @@ def test_an_image_that_is_not_there_is_told() -> None:
 
 
 @pytest.mark.needs("git")
-def test_the_image_bears_the_last_commit_of_the_service_itself(
+def test_the_image_bears_the_last_commit_of_its_own_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def git(*arguments: str) -> str:
@@ -401,14 +401,13 @@ def test_the_image_bears_the_last_commit_of_the_service_itself(
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     def commit() -> str:
-        return next(a for a in image.build_args() if "COMMIT" in a).split("=")[-1]
+        return next(a for a in image.build_args(service) if "COMMIT" in a).split("=")[-1]
 
     service = tmp_path / "service"
     service.mkdir()
     (service / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
-    monkeypatch.setattr(image, "SERVICE", service)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert image.build_args() == [
+    assert image.build_args(service) == [
         "--build-arg=VERSION=1.2.3",
         "--build-arg=COMMIT=unknown",
         "--build-arg=SOURCE_DATE_EPOCH=0",
