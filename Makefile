@@ -5,8 +5,11 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 PYTHON ?= python3
+HOST ?= http://127.0.0.1:8000
+PROFILE ?= smoke
 venv := service/.venv
 bin := $(venv)/bin
+load := loadtests/.venv
 release := PYTHONPATH=helm $(PYTHON) -m deploy
 sync = cd service && UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 .venv/bin/uv sync --quiet --locked
 
@@ -23,17 +26,24 @@ deploy:  ## Build the image and release it to the current kube context
 undeploy:  ## Take it away again; data volumes stay unless PURGE=1
 	@$(release) undeploy
 
-test: $(venv)/.dev  ## Lint, and test all that can run on this machine
+test: $(venv)/.dev $(load)/.ready  ## Lint, and test all that can run on this machine
 	@.ci/test
 
-lint: $(venv)/.dev  ## Check formats, types and styles
+lint: $(venv)/.dev $(load)/.ready  ## Check formats, types and styles
 	@.ci/lint
 
 format: $(venv)/.dev  ## Write every file in its format
 	@$(bin)/ruff format --quiet && $(bin)/ruff check --quiet --fix && $(bin)/shfmt --write $$($(bin)/shfmt --find .ci)
 
+loadtest: $(load)/.ready  ## Let users come to HOST as PROFILE says (USERS, DURATION); see loadtests/README.md
+	@if [ -t 0 ]; then set -m; fi; PYTHONPATH=loadtests $(load)/bin/python -m load --host $(HOST) --profile $(PROFILE) \
+	$(if $(USERS),--users $(USERS)) $(if $(DURATION),--run-time $(DURATION))
+
 bench: $(venv)/.dev image  ## Compare throughput and latency with a bare Flask, and write the ratios
-	@$(bin)/python loadtests/bench.py slipway:latest
+	@$(bin)/python -m loadtests.bench slipway:latest
+
+loadtest-cluster:  ## The same from inside the cluster, by WORKERS=2 processes
+	@exec env PYTHONPATH=helm $(PYTHON) loadtests/cluster.py
 
 slo: $(venv)/.dev  ## Write rules, alerts, dashboards and the load tests' gate from ops/slo.yaml
 	@$(bin)/python -m ops.generate
@@ -45,13 +55,13 @@ mutate: $(venv)/.dev  ## Make faults in the service, one at a time, and tell whi
 	@$(sync) --group dev --group mutation; cd .. && .ci/mutate
 
 clean:  ## Remove the environment and what tools leave behind
-	@rm -rf $(venv) .*_cache service/.*_cache
+	@rm -rf $(venv) $(load) .*_cache service/.*_cache
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 28
 	@echo; echo '  Settings of image, deploy and undeploy: PYTHONPATH=helm python3 -m deploy --help'
 
-.PHONY: run image deploy undeploy test lint format bench slo dashboards-preview mutate clean help
+.PHONY: run image deploy undeploy test lint format loadtest bench slo dashboards-preview mutate clean help
 
 $(bin)/uv: service/requirements-uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(f"make: Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 ..." if v < (3, 11) else 0)'
@@ -68,3 +78,8 @@ $(venv)/.runtime: $(bin)/uv service/pyproject.toml service/uv.lock
 $(venv)/.dev: $(bin)/uv service/pyproject.toml service/uv.lock
 	@$(sync) --group dev
 	@touch $@ $(venv)/.runtime
+
+# Locust brings an environment of its own: it holds Flask and its extensions in other versions.
+$(load)/.ready: $(bin)/uv loadtests/pyproject.toml loadtests/uv.lock
+	@cd loadtests && UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 ../$(bin)/uv sync --quiet --locked
+	@touch $@

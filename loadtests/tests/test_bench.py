@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from ..bench import RESULT, ROOT, BenchError, Measure, parse_wrk, quote, table
+from ..bench.shell import BenchError
+from ..bench.wrk import Measure, parse
 
 REPORT = """Running 4s test @ http://127.0.0.1:8080/
   1 threads and 16 connections
@@ -28,7 +27,8 @@ Transfer/sec:    589.12KB
     ("p99", "milliseconds"), [("950.00us", 0.95), ("23.07ms", 23.07), ("1.20s ", 1200.0)]
 )
 def test_a_report_of_wrk_is_read_in_milliseconds(p99: str, milliseconds: float) -> None:
-    assert parse_wrk(REPORT.format(p99=p99, failures="")) == Measure(1668.41, milliseconds)
+    measure = parse(REPORT.format(p99=p99, failures=""))
+    assert measure == Measure(6677, 1668.41, 9.16, milliseconds)
 
 
 @pytest.mark.parametrize(
@@ -38,16 +38,11 @@ def test_a_report_of_wrk_is_read_in_milliseconds(p99: str, milliseconds: float) 
         "  Socket errors: connect 0, read 1, write 0, timeout 0",
     ],
 )
-def test_a_round_with_failed_requests_is_no_measure(failure: str) -> None:
+def test_a_slice_with_failed_requests_is_no_measure(failure: str) -> None:
     with pytest.raises(BenchError, match=failure.strip()):
-        parse_wrk(REPORT.format(p99="1.00ms", failures=failure + "\n"))
+        parse(REPORT.format(p99="1.00ms", failures=failure + "\n"))
 
 
-def test_a_round_without_requests_is_no_measure() -> None:
+def test_a_slice_without_requests_is_no_measure() -> None:
     with pytest.raises(BenchError, match="not a report"):
-        parse_wrk("unable to connect")
-
-
-def test_the_readme_quotes_the_last_result() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert quote(readme, table(json.loads(RESULT.read_text()))) == readme, "run: make bench"
+        parse("unable to connect")
