@@ -1,0 +1,1 @@
+"""Users of Slipway in Locust, and the verdict on whether it kept its promises meanwhile."""
