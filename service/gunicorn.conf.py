@@ -39,7 +39,7 @@ logs.configure(settings)
 
 wsgi_app = "slipway:create_app()"
 bind = settings.bind
-worker_class = "gthread"
+worker_class = "slipway.threads.Worker"
 workers = settings.web_concurrency
 threads = settings.web_threads
 graceful_timeout = settings.graceful_seconds
@@ -71,6 +71,7 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
+    wire.at_hand(worker.cfg)
     saturation.begin(worker.wsgi, threads=settings.web_threads)
     errors.start(settings)
     tracing.start(worker.wsgi)
@@ -79,6 +80,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
+    logs.flush()
     tracing.end()
     errors.end()
 

@@ -18,6 +18,7 @@ from slipway import (
     tokens,
     web,
 )
+from slipway.application import Application
 from slipway.settings import Settings, load_settings
 from slipway.telemetry import logs, metrics, saturation, tracing
 
@@ -28,7 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises SettingsError when the environment is wrong.
     """
     settings = settings or load_settings()
-    app = Flask(__name__, static_folder=None)
+    app = Application(__name__, static_folder=None)
     app.config.from_mapping(
         SETTINGS=settings,
         SECRET_KEY=settings.secret_key.get_secret_value(),
@@ -37,16 +38,15 @@ def create_app(settings: Settings | None = None) -> Flask:
         ],
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
 
     if hops := settings.forwarded_hops:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
+    # Each is around the one before: what is logged and counted is what all inside of it have made.
     headers.init_app(app)
-    logs.init_app(app)
-    # After logs, so that its ids are there before the others look for them.
     tracing.init_app(app)
+    logs.init_app(app)
     metrics.init_app(app)
     saturation.init_app(app)
     database.init_app(app)

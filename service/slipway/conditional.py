@@ -17,7 +17,8 @@ def check(version: int) -> None:
 
 
 def _not_modified(response: Response) -> Response:
-    if request.method in {"GET", "HEAD"} and response.status_code == 200:
+    if response.status_code == 200 and "ETag" in response.headers:
+        # Does so for GET and HEAD alone.
         response.make_conditional(request)
     return response
 

@@ -81,7 +81,28 @@ def _of(name: str) -> Callable[[], str]:
 
 login_limit = _of("login_limit")
 
-limiter = Limiter(
+
+class _Limiter(Limiter):
+    """Flask-Limiter, which takes as long to find that nothing limits a view as the view itself."""
+
+    def _check_request_limit(
+        self, callable_name: str | None = None, in_middleware: bool = True
+    ) -> None:
+        if not _is_free():
+            super()._check_request_limit(callable_name, in_middleware)
+
+
+def free(view: View) -> View:
+    """A view that may be asked as often as anybody likes."""
+    view.is_free = True  # type: ignore[attr-defined]
+    return view
+
+
+def _is_free() -> bool:
+    return hasattr(current_app.view_functions.get(request.endpoint or ""), "is_free")
+
+
+limiter = _Limiter(
     key_func=client,
     application_limits=[ApplicationLimit(_of("rate_limit"))],
     # Exact in what `Retry-After` promises, and no double share where two windows meet.
@@ -117,7 +138,7 @@ def log_ins(view: View) -> View:
 
 def _tell(response: Response) -> Response:
     """How much is left (draft-ietf-httpapi-ratelimit-headers-07), and when to come again."""
-    if limit := limiter.current_limit:
+    if not _is_free() and (limit := limiter.current_limit):
         amount, seconds = limit.limit.amount, limit.limit.get_expiry()
         reset = max(1, math.ceil(limit.window.reset_time - time.time()))
         response.headers["RateLimit-Limit"] = str(amount)

@@ -2,14 +2,30 @@
 
 import json
 import secrets
+import time
+from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 from gunicorn import util
+from gunicorn.config import Config
 from gunicorn.http import wsgi
 
 from slipway import headers
 from slipway.problems import CONTENT_TYPE, members
+
+_CONSTANT = frozenset(headers.DEFAULTS.items())
+
+
+@lru_cache(maxsize=1)
+def _date_of(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def _date() -> str:
+    """As the header `Date` has it: the same for all answers of a second."""
+    return _date_of(int(time.time()))
 
 
 class _Kept:
@@ -30,7 +46,13 @@ class Response(wsgi.Response):  # type: ignore[misc]
     """
 
     sock: Any
+    headers: list[tuple[str, str]]
     _header = b""
+
+    def process_headers(self, said: list[tuple[str, str]]) -> None:
+        # Gunicorn checks each anew for what no header may contain; these never change.
+        super().process_headers([line for line in said if line not in _CONSTANT])
+        self.headers += [line for line in said if line in _CONSTANT]
 
     def send_headers(self) -> None:
         if self.headers_sent:
@@ -45,7 +67,8 @@ class Response(wsgi.Response):  # type: ignore[misc]
     def default_headers(self) -> list[str]:
         # What serves here is nobody's business.
         lines: list[str] = super().default_headers()
-        return [line for line in lines if not line.startswith("Server:")]
+        del lines[1]
+        return lines
 
     def _emit_body(self, data: bytes) -> None:
         if self.chunked:
@@ -88,6 +111,15 @@ def refuse(socket: Any, status: int, reason: str, message: str) -> None:
 
 
 def install() -> None:
-    """Make gunicorn's WSGI workers answer so; it has no setting for either."""
+    """Make gunicorn's WSGI workers answer so; it has no setting for any of it."""
     wsgi.Response = Response
     util.write_error = refuse
+    util.http_date = _date
+
+
+def at_hand(settings: Config) -> None:
+    """Let gunicorn's settings be attributes: it looks up some twenty at each request, each by name.
+
+    To be called in the worker, once they are what they will be.
+    """
+    vars(settings).update({name: setting.get() for name, setting in settings.settings.items()})

@@ -7,9 +7,8 @@ from typing import Any
 from flask import current_app, url_for
 from marshmallow import Schema, fields
 
-from slipway import cache
+from slipway import cache, limits
 from slipway.database import now
-from slipway.limits import limiter
 from slipway.validation import Blueprint
 
 SLOW_SECONDS = 2
@@ -39,7 +38,7 @@ blueprint = Blueprint("root", __name__, description="The service itself")
 
 
 @blueprint.get("/")
-@limiter.exempt
+@limits.free
 @blueprint.response(200, Index)
 def index() -> dict[str, Any]:
     """Where to go from here."""
@@ -55,7 +54,7 @@ def index() -> dict[str, Any]:
 
 
 @blueprint.get("/ping")
-@limiter.exempt
+@limits.free
 @blueprint.response(200, Ping)
 def ping() -> dict[str, str]:
     """The shortest answer there is."""
@@ -80,7 +79,7 @@ def expensive() -> dict[str, Any]:
 
 
 @blueprint.get("/version")
-@limiter.exempt
+@limits.free
 @blueprint.response(200, Version)
 def show_version() -> dict[str, str]:
     """Which release this is."""

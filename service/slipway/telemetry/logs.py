@@ -10,15 +10,18 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from select import PIPE_BUF
 from typing import Any, TextIO
 
 import orjson
 import structlog
 from celery import current_task
-from flask import Flask, Response, has_request_context, request
+from flask import Flask, has_request_context, request
 from flask.logging import default_handler
 from gunicorn import glogging
 from structlog.typing import EventDict, WrappedLogger
@@ -29,6 +32,8 @@ from slipway.telemetry.metrics import ROUTE, UNMATCHED, route
 
 FIELDS = ("timestamp", "level", "event", "logger", "trace_id", "span_id", "request_id")
 LINE_BYTES = 4000
+# Access lines that follow each other more closely are written together, seconds.
+TOGETHER_SECONDS = 0.005
 # A traceback keeps its end, which says what happened and where; other texts keep their beginning.
 TRACEBACK_CHARACTERS = 2000
 TEXT_CHARACTERS = 500
@@ -103,10 +108,10 @@ def _render(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
     # Left in the record by who formatted it before.
     for name in ("message", "asctime"):
         whole.pop(name, None)
-    return _dumped(whole)
+    return _dumped(whole).decode()
 
 
-def _dumped(whole: EventDict) -> str:
+def _dumped(whole: EventDict) -> bytes:
     try:
         rendered = orjson.dumps(whole, default=str)
     except orjson.JSONEncodeError:
@@ -117,7 +122,7 @@ def _dumped(whole: EventDict) -> str:
     if len(rendered) > LINE_BYTES:
         # Escapes make a text longer than its characters.
         rendered = orjson.dumps({name: _ascii(value) for name, value in whole.items()})
-    return rendered.decode()
+    return rendered
 
 
 _readable = structlog.dev.ConsoleRenderer(colors=True)
@@ -161,17 +166,40 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
     def __init__(self) -> None:
         logging.Handler.__init__(self)
         self.is_readable = False
+        self._waiting: deque[bytes] = deque()
+        self._told_at = 0.0
 
     def tell(self, line: EventDict) -> None:
-        """Write a line that is whole, and in the order of the contract.
+        """Take a line that is whole, and in the order of the contract.
 
-        At once and without the handler's lock, for which all threads of a process would queue: a
-        pipe takes so short a line as one.
+        It is written at once, but for one that comes right after another: those of a busy process
+        go together, with the next one after TOGETHER_SECONDS or by `flush`.
         """
-        text = _readable(None, "", line) if self.is_readable else _dumped(line)
+        text = _readable(None, "", line).encode() if self.is_readable else _dumped(line)
+        self._waiting.append(text + b"\n")
+        if time.monotonic() - self._told_at > TOGETHER_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, in pieces that a pipe takes as one, and without the handler's lock."""
+        if not self._waiting:
+            return
+        self._told_at = time.monotonic()
+        piece = b""
+        # Other threads take from it, too.
+        with suppress(IndexError):
+            while True:
+                line = self._waiting.popleft()
+                if len(piece) + len(line) > PIPE_BUF:
+                    self._write(piece)
+                    piece = b""
+                piece += line
+        self._write(piece)
+
+    def _write(self, piece: bytes) -> None:
         # Nobody reads any more: that is no reason to fail the request.
         with suppress(OSError):
-            os.write(self.stream.fileno(), (text + self.terminator).encode())
+            os.write(self.stream.fileno(), piece)
 
     @property
     def stream(self) -> TextIO:
@@ -186,6 +214,12 @@ def _outputs() -> list[_StandardOutput]:
     """The one of this process, once it is configured."""
     handlers = logging.getLogger().handlers
     return [handler for handler in handlers if isinstance(handler, _StandardOutput)]
+
+
+def flush() -> None:
+    """Write the lines that wait for others: for who has nothing to do."""
+    for output in _outputs():
+        output.flush()
 
 
 def configure(settings: Settings) -> None:
@@ -238,7 +272,7 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
             "method": environ.get("REQUEST_METHOD", ""),
             "route": environ.get(ROUTE, UNMATCHED),
             "path": environ.get("PATH_INFO", "")[:TEXT_CHARACTERS],
-            "status": int(str(resp.status).split(maxsplit=1)[0]),
+            "status": int(str(resp.status)[:3]),
             "duration_ms": round(request_time.total_seconds() * 1000, 1),
             "client": environ.get("REMOTE_ADDR", ""),
         }
@@ -248,19 +282,28 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
             output.tell(fields)
 
 
-def _tell_nginx(response: Response) -> Response:
+def _for_nginx(environ: dict[str, Any]) -> list[tuple[str, str]]:
     """Route and span for its line: it cannot know them itself, and keeps them from clients."""
-    environ = request.environ
     # A rule may be in any script; a header is ASCII.
     rule = environ.get(ROUTE, UNMATCHED).encode("ascii", "backslashreplace")
-    response.headers["X-Route"] = rule.decode()
+    told = [("X-Route", rule.decode())]
     if span := environ[tracing.IDS][1]:
-        response.headers["X-Span-Id"] = span
-    return response
+        told.append(("X-Span-Id", span))
+    return told
 
 
 def init_app(app: Flask) -> None:
+    """Behind nginx, around `tracing`, which notes the ids."""
     settings: Settings = app.config["SETTINGS"]
     app.logger.setLevel(settings.log_level)
-    if settings.forwarded_hops:
-        app.after_request(_tell_nginx)
+    if not settings.forwarded_hops:
+        return
+    inner = app.wsgi_app
+
+    def told(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def start(status: str, said: list[tuple[str, str]], *error: Any) -> Any:
+            return start_response(status, said + _for_nginx(environ), *error)
+
+        return inner(environ, start)
+
+    app.wsgi_app = told  # type: ignore[method-assign]

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Request, Response, request
-from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.registry import Collector
-from prometheus_flask_exporter import PrometheusMetrics
 
 from slipway.settings import Settings
 
@@ -30,7 +29,8 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 OTHER = "OTHER"
 UNMATCHED = "unmatched"
-# Where a request's route is noted for gunicorn's log, which has no request of Flask's.
+# Where a request's beginning is noted, and its route, for gunicorn's log has no request of Flask's.
+BEGAN = "slipway.began"
 ROUTE = "slipway.route"
 # How often, and after which pause, a scrape looks again at files that change under it.
 TRIES = 4
@@ -38,23 +38,60 @@ AGAIN_SECONDS = 0.02
 
 
 def route(request: Request) -> str:
-    """The URL rule of a request; the exporter makes of this function's name a label's."""
+    """The URL rule of a request."""
     return request.url_rule.rule if request.url_rule else UNMATCHED
 
 
-def _bound(response: Response) -> Response:
-    """Clients may invent any number of methods, and each would be a series."""
-    asked = request._get_current_object()  # type: ignore[attr-defined]
-    if asked.method not in METHODS:
-        asked.method = OTHER
-    asked.environ[ROUTE] = route(asked)
-    return response
+class _Requests:
+    """Counts requests, under the names that Flask's exporters for Prometheus give.
+
+    Those look series up by name at each request, and take as long as Flask itself does; here each
+    route, method and status is looked up once.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = Histogram(
+            "flask_http_request_duration_seconds",
+            "Flask HTTP request duration in seconds",
+            ["method", "route", "status"],
+            buckets=BUCKETS,
+            registry=None,
+        )
+        self._total = Counter(
+            "flask_http_request_total",
+            "Total number of HTTP requests",
+            ["method", "status"],
+            registry=None,
+        )
+        self._series: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
+
+    def count(self, response: Response) -> Response:
+        asked = request._get_current_object()  # type: ignore[attr-defined]
+        environ = asked.environ
+        environ[ROUTE] = rule = route(asked)
+        # Clients may invent any number of methods, and each would be a series.
+        method = asked.method if asked.method in METHODS else OTHER
+        seen = (method, rule, response.status_code)
+        if not (series := self._series.get(seen)):
+            status = str(response.status_code)
+            series = self._seconds.labels(method, rule, status), self._total.labels(method, status)
+            self._series[seen] = series
+        seconds, total = series
+        seconds.observe(time.perf_counter() - environ[BEGAN])
+        total.inc()
+        return response
 
 
 def init_app(app: Flask) -> None:
-    PrometheusMetrics(app, path=None, group_by=route, buckets=BUCKETS, registry=CollectorRegistry())
-    # What is registered last comes first, so the exporter sees the method that this leaves.
-    app.after_request(_bound)
+    """To be called before what changes answers: what is registered first sees them last."""
+    app.after_request(_Requests().count)
+    inner = app.wsgi_app
+
+    def begun(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ[BEGAN] = time.perf_counter()
+        return inner(environ, start_response)
+
+    app.wsgi_app = begun  # type: ignore[method-assign]
 
 
 class BuildInfo(Collector):

@@ -1,7 +1,9 @@
 """Spans of OpenTelemetry, for a collector: of requests, database, Valkey, other services and tasks.
 
 Whether a request is sampled is decided before anything else: one that is not takes the way around
-the instrumentation, which would cost it more than most answers do.
+all of it. The request's own span is made here, by the semantic conventions for HTTP
+(https://opentelemetry.io/docs/specs/semconv/http/http-spans/): OpenTelemetry's instrumentation of
+Flask reads the same attributes twice, and takes longer than most answers do.
 """
 
 import threading
@@ -11,12 +13,11 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask, got_request_exception
 from opentelemetry import context, propagate, trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.celery import CeleryInstrumentor
-from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
@@ -26,14 +27,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sqlalchemy import Engine
 
 from slipway import limits
 from slipway.database import db
 from slipway.settings import Settings
-from slipway.telemetry.metrics import UNMATCHED
-from slipway.telemetry.tracing import asked
+from slipway.telemetry.metrics import METHODS, OTHER, ROUTE, UNMATCHED
+from slipway.telemetry.tracing import Trace, asked
 
 # What an export may take, and what all that is left may take at the end of the process, seconds.
 EXPORT_SECONDS = 2
@@ -79,31 +81,32 @@ class Spans:
             RedisInstrumentor.instrument_client(limits.client_of_limits(app))
         RequestsInstrumentor().instrument(request_hook=_of_provider)
         CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
-        self._instrument(app)
+        got_request_exception.connect(_failed)
+        self._of_requests(app)
 
-    def _instrument(self, app: Flask) -> None:
-        plain = app.wsgi_app
-        FlaskInstrumentor.instrument_app(  # type: ignore[no-untyped-call]
-            app, excluded_urls="", enable_commenter=False, response_hook=_bounded
-        )
-        instrumented = app.wsgi_app
-        # Its hooks come last, and should come first; and they are for sampled requests alone.
-        begin: Any = app.before_request_funcs[None].pop()
-        end: Any = app.teardown_request_funcs[None].pop()
-
-        def begin_if_sampled() -> None:
-            if _is_sampled():
-                begin()
-
-        def end_if_sampled(error: BaseException | None) -> None:
-            if _is_sampled():
-                end(error)
-
-        app.before_request_funcs[None].insert(0, begin_if_sampled)
-        app.teardown_request_funcs[None].append(end_if_sampled)
+    def _of_requests(self, app: Flask) -> None:
+        inner = app.wsgi_app
+        tracer = self._provider.get_tracer("slipway")
         sampler, settings = self._provider.sampler, app.config["SETTINGS"]
         # Of no trace, so that `tracing` tells the request's own id.
         unsampled = context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True, context.Context())
+
+        def sampled(
+            environ: dict[str, Any], start_response: Any, its: Trace, name: int
+        ) -> Iterable[bytes]:
+            before = propagate.extract(_carried(environ)) if its.parent else context.Context()
+            begins = _next_trace_id.set(name)
+            try:
+                span = tracer.start_span("HTTP", before, SpanKind.SERVER, _of_request(environ))
+            finally:
+                _next_trace_id.reset(begins)
+
+            def start(status: str, said: list[tuple[str, str]], *error: Any) -> Any:
+                _answered(span, environ, int(status[:3]))
+                return start_response(status, said, *error)
+
+            with trace.use_span(span, end_on_exit=True):
+                return inner(environ, start)
 
         def sampled_or_plain(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             its = asked(environ, settings)
@@ -114,15 +117,10 @@ class Spans:
                 decided = sampler.should_sample(None, name, "").decision
                 is_sampled = decided is Decision.RECORD_AND_SAMPLE
             if is_sampled:
-                environ["slipway.sampled"] = True
-                begins = _next_trace_id.set(name)
-                try:
-                    return instrumented(environ, start_response)
-                finally:
-                    _next_trace_id.reset(begins)
+                return sampled(environ, start_response, its, name)
             token = context.attach(unsampled)
             try:
-                return plain(environ, start_response)
+                return inner(environ, start_response)
             finally:
                 context.detach(token)
 
@@ -135,17 +133,44 @@ class Spans:
         last.join(FLUSH_SECONDS)
 
 
-def _is_sampled() -> bool:
-    return "slipway.sampled" in request.environ
+def _carried(environ: dict[str, Any]) -> dict[str, str]:
+    """What the caller's request says of its trace."""
+    names = ("traceparent", "tracestate")
+    return {name: environ.get(f"HTTP_{name.upper()}", "") for name in names}
 
 
-def _bounded(span: trace.Span | None, *_: object) -> None:
-    """This comes after what is instrumented: providers send people back with codes in the query."""
-    if span:
-        span.set_attribute("http.target", request.path)
-        if not request.url_rule:
-            # Metrics are made of spans by their names; a path that nobody serves is no name.
-            span.update_name(f"{request.method} {UNMATCHED}")
+def _method(environ: dict[str, Any]) -> str:
+    """One that HTTP has: clients may invent any number."""
+    method: str = environ["REQUEST_METHOD"]
+    return method if method in METHODS else f"_{OTHER}"
+
+
+def _of_request(environ: dict[str, Any]) -> dict[str, str]:
+    """Without the query: providers send people back with codes in it."""
+    return {
+        "http.request.method": _method(environ),
+        "url.scheme": environ["wsgi.url_scheme"],
+        "url.path": environ.get("PATH_INFO", ""),
+        "server.address": environ.get("HTTP_HOST", ""),
+        "client.address": environ.get("REMOTE_ADDR", ""),
+        "user_agent.original": environ.get("HTTP_USER_AGENT", ""),
+    }
+
+
+def _answered(span: trace.Span, environ: dict[str, Any], status: int) -> None:
+    rule = environ.get(ROUTE, UNMATCHED)
+    # Metrics are made of spans by their names; a path that nobody serves is no name.
+    span.update_name(f"{_method(environ)} {rule}")
+    if rule != UNMATCHED:
+        span.set_attribute("http.route", rule)
+    span.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        span.set_status(Status(StatusCode.ERROR))
+
+
+def _failed(_app: Flask, exception: BaseException, **_: Any) -> None:
+    """An exception that nobody expected, and that Flask makes a 500 of."""
+    trace.get_current_span().record_exception(exception)
 
 
 def _of_provider(span: trace.Span, message: Any) -> None:

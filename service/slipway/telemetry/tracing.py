@@ -9,12 +9,14 @@ variables say how.
 import os
 import re
 import secrets
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from random import getrandbits
 from typing import TYPE_CHECKING, Any
 
 from celery import current_task
-from flask import Flask, Response, current_app, has_request_context, request
+from flask import Flask, current_app, has_request_context, request
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, TraceFlags
 
@@ -53,7 +55,7 @@ def asked(environ: dict[str, Any], settings: Settings) -> Trace:
         else:
             # By nginx, where it stands in front: its log has no other one to tell.
             name = environ.get("HTTP_X_REQUEST_ID", "") if settings.forwarded_hops else ""
-            found = Trace(name if _HEX_ID.fullmatch(name) else secrets.token_hex(16))
+            found = Trace(name if _HEX_ID.fullmatch(name) else f"{getrandbits(128):032x}")
         environ[_KEY] = found
     return found
 
@@ -97,15 +99,24 @@ def span(name: str) -> AbstractContextManager[object]:
     return tracer.start_as_current_span(name, kind=SpanKind.CLIENT, record_exception=False)
 
 
-def _in_header(response: Response) -> Response:
-    request.environ[IDS] = ids = current()
-    response.headers["X-Trace-Id"] = ids[0]
-    return response
-
-
 def init_app(app: Flask) -> None:
     """Give every answer its id. Spans begin with `start`, in the process that serves."""
-    app.after_request(_in_header)
+    settings: Settings = app.config["SETTINGS"]
+    inner = app.wsgi_app
+
+    def named(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def start(status: str, said: list[tuple[str, str]], *error: Any) -> Any:
+            context = trace.get_current_span().get_span_context()
+            if context.is_valid:
+                ids = f"{context.trace_id:032x}", f"{context.span_id:016x}"
+            else:
+                ids = asked(environ, settings).id, ""
+            environ[IDS] = ids
+            return start_response(status, [*said, ("X-Trace-Id", ids[0])], *error)
+
+        return inner(environ, start)
+
+    app.wsgi_app = named  # type: ignore[method-assign]
 
 
 def is_wanted() -> bool:

@@ -5,8 +5,8 @@ They share accounts with the JSON endpoints, and nothing else: their cookie is w
 
 from datetime import timedelta
 
-from flask import Flask, request
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, Response, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 
 from slipway import accounts, headers
 from slipway.api.root import VERSION
@@ -15,7 +15,19 @@ from slipway.web import account, assets, docs, errors, forms, home, people
 
 
 class _Sessions(SecureCookieSessionInterface):
-    """In development, on plain HTTP, the cookie goes without `Secure`."""
+    """Flask's, without work for who has no cookie and gets none, as clients of the API.
+
+    In development, on plain HTTP, the cookie goes without `Secure`.
+    """
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if "HTTP_COOKIE" not in request.environ:
+            return self.session_class()
+        return super().open_session(app, request)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        if session.accessed or session.modified:
+            super().save_session(app, session, response)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return super().get_cookie_secure(app) or request.is_secure
