@@ -40,7 +40,7 @@ loadtest: $(load)/.ready  ## Let users come to HOST as PROFILE says (USERS, DURA
 	$(if $(USERS),--users $(USERS)) $(if $(DURATION),--run-time $(DURATION))
 
 bench: $(venv)/.dev image  ## Compare throughput and latency with a bare Flask, and write the ratios
-	@$(bin)/python -m loadtests.bench slipway:latest
+	@PYTHONPATH=loadtests $(bin)/python -m bench slipway:latest
 
 loadtest-cluster:  ## The same from inside the cluster, by WORKERS=2 processes
 	@exec env PYTHONPATH=helm $(PYTHON) loadtests/cluster.py

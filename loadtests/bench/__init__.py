@@ -1,4 +1,4 @@
-"""How fast the kit is, beside what a team would run instead; `python -m loadtests.bench IMAGE`.
+"""How fast the kit is, beside what a team would run instead; `make bench`.
 
 Contenders, all in one run and pinned alike: servers on the first core, with four processes each;
 PostgreSQL, Valkey, the collector and wrk on the last. Rounds of short slices alternate between

@@ -17,12 +17,12 @@ from typing import Any
 from . import kit
 from .backing import collector, database, valkey
 from .changes import changes, short_of_it
-from .data import fill
+from .data import ROWS, fill
 from .engine import ROOT
 from .keyset import keyset
 from .report import quote, short, whole
 from .rounds import ROUNDS, SECONDS
-from .routes import ROUTES, ROWS
+from .routes import ROUTES
 from .scrape import scrape
 from .servers import Stage, servers
 from .shell import BenchError, say
@@ -62,18 +62,18 @@ def measure(image: str, rounds: int, only: str | None) -> dict[str, Any]:
         # Containers have users of their own.
         shared.chmod(0o755)
         settings = kit.settings_of(db.url, redis_url)
-        tokens = fill(db, image, settings, shared)
+        data = fill(db, image, settings, shared)
         with collector(shared) as collector_url:
             stage = Stage(image, settings, collector_url, shared)
             if routes:
                 with servers(stage) as up:
-                    result["throughput"] = throughput(up, tokens, routes, rounds)
+                    result["throughput"] = throughput(up, data, routes, rounds)
             if only in {None, "telemetry"}:
                 with variants(stage) as up:
-                    result["telemetry"] = telemetry(up, tokens, rounds)
+                    result["telemetry"] = telemetry(up, data, rounds)
             if only in {None, "keyset"}:
                 with kit.gunicorn("keyset", image, settings) as (url, name):
-                    result["keyset"] = keyset(db, url, name, tokens.read_text().split()[0])
+                    result["keyset"] = keyset(db, url, name, data.tokens.read_text().split()[0])
         if only in {None, "scrape"}:
             result["scrape"] = scrape(image, settings)
     return result
@@ -88,7 +88,7 @@ def write(result: dict[str, Any]) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m loadtests.bench",
+        prog="PYTHONPATH=loadtests python -m bench",
         description="Measure the kit beside a bare Flask and FastAPI, and tell what changed.",
         epilog=f"bench.json and the README's tables are written by a whole run of {ROUNDS} rounds "
         "or more.",

@@ -25,6 +25,9 @@ ROOT = Path(__file__).parents[2]
 SERVER_CORE = "0"
 OTHER_CORE = str((os.cpu_count() or 1) - 1)
 
+# Of this process: a test may run beside a bench.
+PREFIX = f"slipway-bench-{os.getpid()}"
+
 
 def image_of(component: str, chart: str = "slipway") -> str:
     """As the chart's values name it."""
@@ -50,10 +53,9 @@ def container(
     command: Sequence[str],
     core: str = SERVER_CORE,
 ) -> Iterator[str]:
-    """A container `slipway-bench-ROLE`, gone with its volumes at the end, however that comes."""
-    name = f"slipway-bench-{role}"
+    """Its name; it is gone with its volumes at the end, however that comes."""
+    name = f"{PREFIX}-{role}"
     remove = ["docker", "rm", "--force", "--volumes", name]
-    subprocess.run(remove, capture_output=True, check=False)
     try:
         start = ["docker", "run", "--detach", "--name", name, "--cpuset-cpus", core]
         # A line a request for half an hour is much.

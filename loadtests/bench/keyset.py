@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .backing import Database
+from .data import ROWS
 from .rounds import spread
-from .routes import ROWS
 from .shell import BenchError, run, say
 
 LIMIT = 100

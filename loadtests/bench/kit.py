@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .engine import container, last_words
+from .engine import PREFIX, container, last_words
 from .net import free_port, until_it_answers
 from .shell import run
 
@@ -97,15 +97,13 @@ def gunicorn(
 def migrate(image: str, settings: Mapping[str, str]) -> None:
     command = ["flask", "--app", "slipway", "migrate"]
     options = options_of(settings, "127.0.0.1:0")
-    run(["docker", "run", "--rm", "--name", "slipway-bench-migrate", *options, image, *command])
+    run(["docker", "run", "--rm", "--name", f"{PREFIX}-migrate", *options, image, *command])
 
 
 def tokens(image: str, settings: Mapping[str, str], count: int) -> list[str]:
     """Access tokens of the first `count` users."""
     options = options_of(settings, "127.0.0.1:0")
     command = ["python", "-c", TOKENS.format(count=count)]
-    said = run(
-        ["docker", "run", "--rm", "--name", "slipway-bench-tokens", *options, image, *command]
-    )
+    said = run(["docker", "run", "--rm", "--name", f"{PREFIX}-tokens", *options, image, *command])
     words = [line.split() for line in said.splitlines()]
     return [line[1] for line in words if line[:1] == ["token"]]

@@ -45,7 +45,7 @@ def spread(values: Sequence[float], digits: int = 1) -> Spread:
 def warm_up(asked: Mapping[str, Asked]) -> None:
     """Not counted: the last workers may still be loading, and connections open."""
     for one in asked.values():
-        parse(wrk(one.options, 1))
+        wrk(one.options, 1)
 
 
 def sample(asked: Mapping[str, Asked], number: int) -> dict[str, Sample]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .data import Data
 from .servers import BARE, FASTAPI, FLASK, KIT, OPEN, SILENT
 
-ROWS = 1_000_000
-# Admins, whose tokens take turns: so many that none of them meets a limit.
-BEARERS = 1000
 REQUESTS = Path(__file__).parent / "requests.lua"
 
 
@@ -35,8 +33,8 @@ ROUTES = {
 }
 
 
-def asked(name: str, url: str, tokens: Path) -> tuple[str, ...]:
-    """wrk's options for that route of the server at `url`; `tokens` has one a line."""
+def asked(name: str, url: str, data: Data) -> tuple[str, ...]:
+    """wrk's options for that route of the server at `url`."""
     if path := ROUTES[name].path:
         return (url + path,)
-    return ("--script", str(REQUESTS), url, "--", name, str(tokens), str(ROWS))
+    return ("--script", str(REQUESTS), url, "--", name, str(data.tokens), str(data.rows))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from . import kit
+from .data import Data
 from .rounds import Asked, Figures, Sample, figures, sample, told, warm_up
 from .routes import asked
 from .servers import Server, Stage
@@ -31,14 +31,12 @@ def variants(stage: Stage) -> Iterator[dict[str, Server]]:
         yield up
 
 
-def telemetry(
-    servers: dict[str, Server], tokens: Path, number: int
-) -> dict[str, dict[str, Figures]]:
+def telemetry(servers: dict[str, Server], data: Data, number: int) -> dict[str, dict[str, Figures]]:
     """By route, what is left of the throughput with each, in `number` rounds."""
     result = {}
     for route in ROUTES:
         variants = {
-            name: Asked(asked(route, server.url, tokens), server.containers)
+            name: Asked(asked(route, server.url, data), server.containers)
             for name, server in servers.items()
         }
         warm_up(variants)

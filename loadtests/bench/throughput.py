@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
-from pathlib import Path
 
+from .data import Data
 from .rounds import Asked, Figures, Sample, figures, sample, told, warm_up
 from .routes import ROUTES, asked
 from .servers import FASTAPI, FLASK, Servers
@@ -17,11 +17,11 @@ Throughput = dict[str, dict[str, dict[str, Figures]]]
 AGAINST = {"to_gunicorn": FLASK, "to_fastapi": FASTAPI}
 
 
-def throughput(servers: Servers, tokens: Path, routes: Collection[str], number: int) -> Throughput:
+def throughput(servers: Servers, data: Data, routes: Collection[str], number: int) -> Throughput:
     """`number` rounds of these routes."""
     plan = {
         (route, way): {
-            name: Asked(asked(route, server.url, tokens), server.containers)
+            name: Asked(asked(route, server.url, data), server.containers)
             for name, server in by_name.items()
             if name in ROUTES[route].contenders
         }

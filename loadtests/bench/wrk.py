@@ -28,7 +28,7 @@ def parse(report: str) -> Measure:
     for failure in re.findall(r"Non-2xx or 3xx responses: .*|Socket errors: .*", report):
         raise BenchError(f"wrk: {failure}")
     count = re.search(r"^\s*(\d+) requests in ", report, re.MULTILINE)
-    rate = re.search(r"^Requests/sec:\s+([\d.]+)", report, re.MULTILINE)
+    rate = re.search(r"^Requests/sec:\s+([\d.]+)\nTransfer/sec:", report, re.MULTILINE)
     if not count or not rate or int(count[1]) == 0:
         raise BenchError(f"wrk: not a report: {report!r}")
     return Measure(

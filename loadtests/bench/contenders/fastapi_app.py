@@ -160,7 +160,11 @@ async def ping() -> Ping:
 
 @app.get("/")
 async def index() -> Index:
-    links = {"users": app.url_path_for("list_users"), "ping": app.url_path_for("ping")}
+    links = {
+        "users": app.url_path_for("list_users"),
+        "ping": app.url_path_for("ping"),
+        "openapi": str(app.openapi_url),
+    }
     return Index(name="fastapi", version=app.version, links=links)
 
 
