@@ -196,12 +196,13 @@ class Verdict:
         broken = [one for one in judged if one.broken]
         if self.run.is_interrupted:
             return "loadtest: interrupted: no verdict"
+        lost = f"less load than asked for, as {len(self.run.lost)} of the workers were lost"
         if broken:
             names = ", ".join(f"{one.route} ({', '.join(one.broken)})" for one in broken)
-            return f"loadtest: SLO BROKEN on {len(broken)} of {len(judged)} routes: {names}"
+            under = f", under {lost}" if self.run.lost else ""
+            return f"loadtest: SLO BROKEN on {len(broken)} of {len(judged)} routes: {names}{under}"
         if self.run.lost:
-            hosts = ", ".join(self.run.lost)
-            return f"loadtest: no verdict: less load than asked for, as workers were lost: {hosts}"
+            return f"loadtest: no verdict: {lost}"
         if self.kept is None:
             return "loadtest: too few requests for a verdict: more USERS, or a longer DURATION"
         told = sum(one.is_told for one in judged)

@@ -106,6 +106,21 @@ def test_requests_on_a_schedule_are_judged_from_when_they_were_due() -> None:
     assert "900 [100] > 250" in Verdict(late, GATE).text()
 
 
+@pytest.mark.parametrize(
+    ("milliseconds", "code", "said"), [(1, NO_RUN, "no verdict"), (900, BROKEN, "SLO BROKEN")]
+)
+def test_a_lost_worker_takes_away_that_all_was_kept_and_not_that_it_was_broken(
+    milliseconds: int, code: int, said: str
+) -> None:
+    whole = run(me=measured([milliseconds] * 100))
+    verdict = Verdict(Run(**{**vars(whole), "lost": ("pod-1",)}), GATE)
+    assert verdict.exit_code == code
+    assert said in verdict.last_line()
+    assert "less load than asked for" in verdict.last_line()
+    assert "lost: worker pod-1" in verdict.text()
+    assert verdict.json()["lost"] == ["pod-1"]
+
+
 def test_a_closed_run_says_what_it_hides() -> None:
     verdict = Verdict(run(me=measured([1] * 100)), GATE)
     assert "closed" in verdict.text()
