@@ -39,11 +39,11 @@ loadtest: $(load)/.ready  ## Let users come to HOST as PROFILE says (USERS, DURA
 	@if [ -t 0 ]; then set -m; fi; PYTHONPATH=loadtests $(load)/bin/python -m load --host $(HOST) --profile $(PROFILE) \
 	$(if $(USERS),--users $(USERS)) $(if $(DURATION),--run-time $(DURATION))
 
-bench: $(venv)/.dev image  ## Compare throughput and latency with a bare Flask, and write the ratios
-	@PYTHONPATH=loadtests $(bin)/python -m bench slipway:latest
-
-loadtest-cluster:  ## The same from inside the cluster, by WORKERS=2 processes
+loadtest-cluster:  ## The same from inside the cluster, by WORKERS processes; the report is copied back
 	@exec env PYTHONPATH=helm $(PYTHON) loadtests/cluster.py
+
+bench: $(venv)/.dev image  ## Compare throughput and latency with a bare Flask, and write the ratios
+	@PYTHONPATH=loadtests:helm $(bin)/python -m bench slipway:latest
 
 slo: $(venv)/.dev  ## Write rules, alerts, dashboards and the load tests' gate from ops/slo.yaml
 	@$(bin)/python -m ops.generate
@@ -61,7 +61,7 @@ help:
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 28
 	@echo; echo '  Settings of image, deploy and undeploy: PYTHONPATH=helm python3 -m deploy --help'
 
-.PHONY: run image deploy undeploy test lint format loadtest bench slo dashboards-preview mutate clean help
+.PHONY: run image deploy undeploy test lint format loadtest loadtest-cluster bench slo dashboards-preview mutate clean help
 
 $(bin)/uv: service/requirements-uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(f"make: Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 ..." if v < (3, 11) else 0)'

@@ -18,6 +18,8 @@ class Source:
     """What an image is made of: a folder with a Dockerfile and a pyproject.toml."""
 
     folder: Path
+    # What the Dockerfile may copy from.
+    context: Path
     # Behind the name of the service's own image.
     suffix: str = ""
 
@@ -26,7 +28,7 @@ class Source:
         return f"{NAME}{self.suffix}:latest"
 
 
-SERVICE = Source(ROOT / "service")
+SERVICE = Source(ROOT / "service", ROOT / "service")
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,10 @@ def build(source: Source = SERVICE) -> None:
     say(f"building the image {source.built}")
     show(
         *("docker", "buildx", "build", "--load", "--provenance=false", f"--tag={source.built}"),
+        f"--file={source.folder / 'Dockerfile'}",
         *build_args(source.folder),
         *shlex.split(setting("BUILD_ARGS")),
-        str(source.folder),
+        str(source.context),
         what="building the image",
     )
 

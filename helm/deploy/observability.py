@@ -38,12 +38,17 @@ def reason_against(target: Release) -> str:
         return "" if said == "1" else "OBSERVABILITY=0"
     if EVALUATION not in (Path(path).resolve() for path in target.values):
         return "VALUES is without helm/evaluation.yaml; OBSERVABILITY=1 decides otherwise"
-    if attempt("kubectl", "get", f"customresourcedefinition/{OPERATOR}"):
+    if has_operator():
         return (
             "the cluster has a Prometheus Operator, which finds slipway by the values "
             "serviceMonitor, prometheusRule and dashboards; OBSERVABILITY=1 decides otherwise"
         )
     return ""
+
+
+def has_operator() -> bool:
+    """Whether the cluster has a Prometheus Operator."""
+    return attempt("kubectl", "get", f"customresourcedefinition/{OPERATOR}") is not None
 
 
 def is_ours() -> bool:

@@ -5,6 +5,7 @@ import json
 import re
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,10 +127,12 @@ def port_forward(namespace: str, name: str) -> Iterator[str]:
         port = re.search(r"127\.0\.0\.1:(\d+)", line)
         if not port:
             raise Failure(f"cannot reach the release: `{' '.join(command)}` said: {line.strip()}")
+        # It tells of each connection; nobody listening, it would stand still.
+        threading.Thread(target=process.communicate, daemon=True).start()
         yield f"http://127.0.0.1:{port[1]}"
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
 
 
 def report(namespace: str, release: str) -> None:

@@ -28,7 +28,7 @@ from charts import (
 )
 
 CHART = HELM / "slipway"
-CHARTS = ("slipway", "observability")
+CHARTS = ("slipway", "observability", "loadtests")
 EVALUATION = HELM / "evaluation.yaml"
 NGINX_CONF = HELM.parent / "nginx/nginx.conf"
 URL = {"database.existingSecret": "urls"}
@@ -67,24 +67,31 @@ WATCHED = {
     "alertmanager.webhook.url": "http://receiver",
     "alertmanager.watchdog.url": "http://switch",
 }
+RUN = {"host": "http://slipway.slipway", "image.tag": "1"}
+WATCHED_RUN = {
+    "admin": {"email": "ann@example.org", "password": "a long one"},
+    "serviceMonitor.enabled": True,
+}
 RENDERS: dict[str, tuple[Any, ...]] = {
     "production": (REDIS,),
     "evaluation": ({}, EVALUATION),
     "everything": (EVERYTHING, EVALUATION),
 }
-OF_BOTH: dict[str, tuple[Any, ...]] = {
+OF_ALL: dict[str, tuple[Any, ...]] = {
     **{name: ("slipway", *arguments) for name, arguments in RENDERS.items()},
     "observability": ("observability", {}),
     "observability, everything": ("observability", WATCHED, HELM / "evaluation-observability.yaml"),
+    "load test": ("loadtests", RUN),
+    "load test, everything": ("loadtests", RUN | WATCHED_RUN),
 }
 each_render = pytest.mark.parametrize(
-    ("chart", "arguments"), [(chart, rest) for chart, *rest in OF_BOTH.values()], ids=OF_BOTH
+    ("chart", "arguments"), [(chart, rest) for chart, *rest in OF_ALL.values()], ids=OF_ALL
 )
 each_chart = pytest.mark.parametrize("chart", CHARTS)
 
 PROBES = ("startup", "liveness", "readiness")
 WEB, MIGRATE, CONFIG = "Deployment/slipway", "Job/slipway-migrate", "ConfigMap/slipway-nginx"
-ON_TOP_OF = {"slipway": REDIS, "observability": {}}
+ON_TOP_OF: dict[str, dict[str, Any]] = {"slipway": REDIS, "observability": {}, "loadtests": RUN}
 TOGGLES = {
     chart: yaml.safe_load((HELM / f"tests/toggles_{chart}.yaml").read_text()) for chart in CHARTS
 }
@@ -117,7 +124,7 @@ def test_every_value_is_tried(chart: str) -> None:
     values = (toggle["values"] for toggle in TOGGLES[chart])
     tried = {p for v in values for key, value in v.items() for p in paths(value, key)}
     known = re.findall(r"^\| `(\S+)` \|", (HELM / chart / "README.md").read_text(), re.MULTILINE)
-    assert len(known) > 40
+    assert len(known) > 20
     assert [path for path in known if path not in tried] == []
 
 
@@ -151,7 +158,7 @@ WITH_TOKEN = {f"Deployment/observability-{name}" for name in ("prometheus", "kub
 @each_render
 def test_every_pod_is_restricted_and_bounded(chart: str, arguments: tuple[Any, ...]) -> None:
     found = pods(render(*arguments, chart=chart))
-    assert len(found) >= 4
+    assert len(found) >= 2
     for name, pod in found.items():
         assert pod["spec"]["automountServiceAccountToken"] is (name in WITH_TOKEN), name
         assert pod["spec"]["enableServiceLinks"] is False, name
@@ -192,7 +199,7 @@ def test_a_service_selects_the_pods_that_have_its_ports(
 ) -> None:
     objects = render(*arguments, chart=chart)
     services = [item for item in objects.values() if item["kind"] == "Service"]
-    assert len(services) >= 3
+    assert services
     for service in services:
         selector = service["spec"]["selector"].items()
         targets = [p for p in pods(objects).values() if selector <= p["metadata"]["labels"].items()]
@@ -606,6 +613,7 @@ def secrets(namespace: str) -> dict[str, Any]:
     [
         ("slipway", ({"hpa.enabled": True, "worker.hpa.enabled": True}, EVALUATION)),
         ("observability", ({"prometheus.storage.enabled": True},)),
+        ("loadtests", (RUN,)),
     ],
     ids=CHARTS,
 )
