@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -72,20 +73,34 @@ def test_nobody_may_do_more_than_look() -> None:
     }
 
 
-def test_prometheus_finds_the_services_that_the_chart_of_slipway_makes() -> None:
-    """Its selector, its port, and the namespace that may read metrics."""
-    slipway = render({"database.existingSecret": "u", "redis.existingSecret": "u"})
+def test_prometheus_finds_the_services_that_have_metrics() -> None:
+    """Its selector, and its port."""
     selector = at(
         rendered()[PROMETHEUS],
         f"{CONFIG}.scrape_configs.services.kubernetes_sd_configs.0.selectors.0.label",
     )
-    wanted = dict(pair.split("=") for pair in selector.split(",")).items()
-    found = {
-        name: {port["name"] for port in item["spec"]["ports"]}
-        for name, item in slipway.items()
-        if item["kind"] == "Service" and wanted <= item["metadata"]["labels"].items()
+    wanted = re.fullmatch(
+        r"app.kubernetes.io/name in \(([\w,]+)\),app.kubernetes.io/component=(\w+)", selector
+    )
+    assert wanted
+    of_charts = {
+        "slipway": {"database.existingSecret": "u", "redis.existingSecret": "u"},
+        "loadtests": {"host": "http://slipway", "image.tag": "1"},
     }
-    assert found == {"Service/slipway-ops": {"ops"}, "Service/slipway-worker-ops": {"ops"}}
+    assert wanted[1].split(",") == [*of_charts]
+    found = {
+        name: [port["port"] for port in item["spec"]["ports"] if port["name"] == "ops"]
+        for chart, values in of_charts.items()
+        for name, item in render(values, chart=chart).items()
+        if item["kind"] == "Service"
+        and item["metadata"]["labels"]["app.kubernetes.io/name"] == chart
+        and item["metadata"]["labels"]["app.kubernetes.io/component"] == wanted[2]
+    }
+    assert found == {
+        "Service/slipway-ops": [8001],
+        "Service/slipway-worker-ops": [8001],
+        "Service/loadtests": [8001],
+    }
 
 
 def test_targets_have_the_labels_that_a_servicemonitor_gives_them() -> None:
