@@ -6,13 +6,16 @@ import argparse
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+from deploy import shell
+from deploy.image import check_engine
+from deploy.shell import Failure, attempt, need, say
 
 from . import kit
 from .backing import collector, database, valkey
@@ -25,13 +28,11 @@ from .rounds import ROUNDS, SECONDS
 from .routes import ROUTES
 from .scrape import scrape
 from .servers import Stage, servers
-from .shell import BenchError, say
 from .signals import telemetry, variants
 from .throughput import throughput
 from .wrk import CONNECTIONS
 
 RESULT = ROOT / "loadtests/bench.json"
-TOOLS = {"docker": "docker", "wrk": "wrk", "taskset": "util-linux"}
 PARTS = ("throughput", *ROUTES, "keyset", "telemetry", "scrape")
 
 
@@ -88,7 +89,7 @@ def write(result: dict[str, Any]) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="PYTHONPATH=loadtests python -m bench",
+        prog="PYTHONPATH=loadtests:helm python -m bench",
         description="Measure the kit beside a bare Flask and FastAPI, and tell what changed.",
         epilog=f"bench.json and the README's tables are written by a whole run of {ROUNDS} rounds "
         "or more.",
@@ -104,12 +105,14 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
+    shell.speaker = "bench"
     # What a closed terminal sends ends like Ctrl-C: containers are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        for tool, package in TOOLS.items():
-            if not shutil.which(tool):
-                raise BenchError(f"{tool} is not installed: apt-get install {package}")
+        need("docker", "wrk", "taskset")
+        check_engine()
+        if attempt("docker", "image", "inspect", arguments.image) is None:
+            raise Failure(f"the engine has no image {arguments.image!r}. Build it: make image")
         result = measure(arguments.image, arguments.rounds, arguments.only)
         print(whole(result))
         kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
@@ -121,7 +124,7 @@ def main() -> None:
             say("nothing is written: a part, or fewer rounds")
         else:
             write(result)
-    except BenchError as error:
+    except Failure as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from deploy.shell import run
 
 from .engine import OTHER_CORE, address_of, container, image_of, last_words
 from .net import free_port, until_it_listens
-from .shell import run
 
 COLLECTOR = {
     "receivers": {"otlp": {"protocols": {"http": {"endpoint": "127.0.0.1:PORT"}}}},
@@ -34,7 +34,8 @@ class Database:
         psql = ["psql", "-qAt", "-v", "ON_ERROR_STOP=1", "-U", "slipway", "-d", "slipway"]
         # Each statement by itself: VACUUM takes no transaction.
         statements = [part for one in text.split(";") if one.strip() for part in ("-c", one)]
-        return run(["docker", "exec", self.name, *psql, *statements])
+        command = ["docker", "exec", self.name, *psql, *statements]
+        return run(*command, what="asking PostgreSQL").strip()
 
 
 @contextmanager

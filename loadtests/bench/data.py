@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.shell import Failure, say
+
 from . import kit
 from .backing import Database
-from .shell import BenchError, say
 
 ROWS = 1_000_000
 # Admins, whose tokens take turns: so many that none of them meets a limit.
@@ -39,7 +40,7 @@ def fill(
     db.sql(FILL.format(rows=rows, bearers=BEARERS))
     made = kit.tokens(image, settings, BEARERS)
     if len(made) != BEARERS:
-        raise BenchError(f"{len(made)} of {BEARERS} tokens were made: has the service changed?")
+        raise Failure(f"{len(made)} of {BEARERS} tokens were made: has the service changed?")
     tokens = shared / "tokens"
     tokens.write_text("".join(f"{token}\n" for token in made))
     return Data(rows, tokens)

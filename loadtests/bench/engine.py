@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from .shell import BenchError, run, say
+from deploy.shell import Failure, last_line, run, say, setting
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,9 +38,9 @@ def image_of(component: str, chart: str = "slipway") -> str:
 def build(name: str, folder: Path) -> str:
     """The image `name` of the Dockerfile in `folder`, with BUILD_ARGS as the service's own."""
     say(f"building the image {name}")
-    more = shlex.split(os.environ.get("BUILD_ARGS", ""))
+    more = shlex.split(setting("BUILD_ARGS"))
     command = ["docker", "buildx", "build", "--quiet", "--load", "--provenance=false"]
-    run([*command, f"--tag={name}", *more, str(folder)])
+    run(*command, f"--tag={name}", *more, str(folder), what=f"building the image {name}")
     return name
 
 
@@ -60,7 +59,7 @@ def container(
         start = ["docker", "run", "--detach", "--name", name, "--cpuset-cpus", core]
         # A line a request for half an hour is much.
         start += ["--log-driver", "json-file", "--log-opt", "max-size=10m"]
-        run([*start, *options, image, *command])
+        run(*start, *options, image, *command, what=f"starting {name}")
         yield name
     finally:
         subprocess.run(remove, capture_output=True, check=False)
@@ -69,13 +68,12 @@ def container(
 def address_of(name: str) -> str:
     """Where the engine's bridge has it; this machine alone reaches it there."""
     template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    return run(["docker", "inspect", "-f", template, name])
+    return run("docker", "inspect", "-f", template, name, what=f"finding {name}").strip()
 
 
 def last_words(name: str) -> str:
     said = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=False)
-    lines = (said.stdout + said.stderr).strip().splitlines() or ["none"]
-    return f"the last words of {name}: {lines[-1]}"
+    return f"the last words of {name}: {last_line(said.stdout + said.stderr)}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Usage:
 def parse_usage(stats: dict[str, Any]) -> Usage:
     """Of the engine's statistics: https://docs.docker.com/reference/api/engine/, ContainerStats.
 
-    Raises BenchError when there are none, as of a container that has ended.
+    Raises Failure when there are none, as of a container that has ended.
     """
     try:
         memory = stats["memory_stats"]["stats"]
@@ -99,7 +97,7 @@ def parse_usage(stats: dict[str, Any]) -> Usage:
         own = memory["anon"] if "anon" in memory else memory["total_rss"]
         return Usage(stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, own)
     except (KeyError, TypeError):
-        raise BenchError("the engine has no statistics of the container. Has it ended?") from None
+        raise Failure("the engine has no statistics of the container. Has it ended?") from None
 
 
 class _Engine(http.client.HTTPConnection):
@@ -113,9 +111,10 @@ class _Engine(http.client.HTTPConnection):
 @functools.cache
 def _socket() -> str:
     template = "{{.Endpoints.docker.Host}}"
-    host = os.environ.get("DOCKER_HOST") or run(["docker", "context", "inspect", "-f", template])
+    ask = ("docker", "context", "inspect", "-f", template)
+    host = setting("DOCKER_HOST") or run(*ask, what="finding the engine").strip()
     if not host.startswith("unix://"):
-        raise BenchError(f"the engine is at {host}: the bench needs one on this machine")
+        raise Failure(f"the engine is at {host}: the bench needs one on this machine")
     return host.removeprefix("unix://")
 
 

@@ -9,10 +9,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deploy.shell import Failure, run, say
+
 from .backing import Database
 from .data import ROWS
 from .rounds import spread
-from .shell import BenchError, run, say
 
 LIMIT = 100
 PAGE = 10_000
@@ -36,7 +37,7 @@ def keyset(db: Database, url: str, gunicorn: str, token: str) -> dict[str, Any]:
         )
         expected = int(db.sql(f"SELECT id {order} {(PAGE - 1) * LIMIT}"))
         script = CURSOR.format(sort=sort, row=row)
-        said = run(["docker", "exec", gunicorn, "python", "-c", script])
+        said = run("docker", "exec", gunicorn, "python", "-c", script, what="making a cursor")
         cursor = said.splitlines()[-1]
         first = f"/api/users?sort={sort}&limit={LIMIT}"
         times = _alternate(url, token, first, f"{first}&cursor={cursor}", expected)
@@ -59,7 +60,7 @@ def _alternate(url: str, token: str, first: str, later: str, expected: int) -> d
             measured.append((time.perf_counter() - started) * 1000)
             items = json.loads(body).get("items", [])
             if len(items) != LIMIT or (path == later and items[0]["id"] != expected):
-                raise BenchError(f"{path}: not the page that was asked for: {body[:200]!r}")
+                raise Failure(f"{path}: not the page that was asked for: {body[:200]!r}")
     connection.close()
     # Without the first few, which open connections and fill caches.
     page_1, page_n = (measured[5:] for measured in times.values())

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.shell import run
+
 from .engine import PREFIX, container, last_words
 from .net import free_port, until_it_answers
-from .shell import run
 
 PROCESSES = 4
 # Of the requests, those whose spans are made and sent.
@@ -94,16 +95,19 @@ def gunicorn(
         yield f"http://{bind}", name
 
 
+def _once(role: str, *command: str) -> str:
+    name = f"{PREFIX}-{role}"
+    return run("docker", "run", "--rm", "--name", name, *command, what=f"running {name}")
+
+
 def migrate(image: str, settings: Mapping[str, str]) -> None:
     command = ["flask", "--app", "slipway", "migrate"]
-    options = options_of(settings, "127.0.0.1:0")
-    run(["docker", "run", "--rm", "--name", f"{PREFIX}-migrate", *options, image, *command])
+    _once("migrate", *options_of(settings, "127.0.0.1:0"), image, *command)
 
 
 def tokens(image: str, settings: Mapping[str, str], count: int) -> list[str]:
     """Access tokens of the first `count` users."""
-    options = options_of(settings, "127.0.0.1:0")
     command = ["python", "-c", TOKENS.format(count=count)]
-    said = run(["docker", "run", "--rm", "--name", f"{PREFIX}-tokens", *options, image, *command])
+    said = _once("tokens", *options_of(settings, "127.0.0.1:0"), image, *command)
     words = [line.split() for line in said.splitlines()]
     return [line[1] for line in words if line[:1] == ["token"]]

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from .shell import BenchError
+from deploy.shell import Failure
 
 # How long a server may take until it serves, seconds.
 PATIENCE = 60
@@ -21,7 +21,7 @@ def free_port() -> int:
 def ask(
     url: str, method: str, path: str, body: str | None = None, token: str | None = None
 ) -> bytes:
-    """What is answered, by a connection of its own. Raises BenchError for anything but a 200."""
+    """What is answered, by a connection of its own. Raises Failure for anything but a 200."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
     headers = {"Connection": "close", "Content-Type": "application/json"}
     if token:
@@ -33,12 +33,12 @@ def ask(
     finally:
         connection.close()
     if response.status != 200:
-        raise BenchError(f"{url}: {method} {path} is {response.status}: {answer[:200]!r}")
+        raise Failure(f"{url}: {method} {path} is {response.status}: {answer[:200]!r}")
     return answer
 
 
 def until_it_listens(host: str, port: int, last_words: Callable[[], str]) -> None:
-    """Raises BenchError, with the server's `last_words`, when it does not come to that."""
+    """Raises Failure, with the server's `last_words`, when it does not come to that."""
     _until(
         lambda: socket.create_connection((host, port), timeout=1).close(),
         f"does not listen on {host}:{port}",
@@ -56,9 +56,9 @@ def _until(attempt: Callable[[], object], what: str, last_words: Callable[[], st
     while True:
         try:
             attempt()
-        except (OSError, http.client.HTTPException, BenchError):
+        except (OSError, http.client.HTTPException, Failure):
             if time.monotonic() > deadline:
-                raise BenchError(f"{what} within {PATIENCE} s; {last_words()}") from None
+                raise Failure(f"{what} within {PATIENCE} s; {last_words()}") from None
             time.sleep(0.1)
         else:
             return

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.shell import Failure
+
 from .engine import ROOT, container, image_of, last_words
 from .kit import CONTENDERS
 from .net import free_port, until_it_listens
-from .shell import BenchError
 
 
 def kits(port: int) -> str:
@@ -35,7 +36,7 @@ def plain(port: int, upstream: str, *, log: bool) -> str:
 def filled(conf: str, words: dict[str, str]) -> str:
     for word, value in words.items():
         if word not in conf:
-            raise BenchError(f"nginx.conf has no {word!r} to replace: the bench must follow it")
+            raise Failure(f"nginx.conf has no {word!r} to replace: the bench must follow it")
         conf = conf.replace(word, value)
     return conf
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from deploy.shell import Failure
+
 from .changes import told
 from .rounds import Figures
 from .routes import ROUTES
 from .servers import KIT
-from .shell import BenchError
 
 COLUMNS = {
     "requests_per_second": "requests/s",
@@ -81,5 +82,5 @@ def quote(document: str, block: str) -> str:
     """`document` with what stands between the markers replaced."""
     marked = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
     if not marked.search(document):
-        raise BenchError("there is no <!-- bench --> … <!-- /bench --> to fill")
+        raise Failure("there is no <!-- bench --> … <!-- /bench --> to fill")
     return marked.sub(lambda match: f"{match[1]}{block}\n{match[2]}", document)

@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from deploy.shell import say
+
 from . import kit
 from .net import ask, free_port
 from .rounds import spread
-from .shell import say
 
 # Of the workers that have ended before a scrape.
 ENDED, MAX_REQUESTS = 40, 50

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from deploy.shell import say
+
 from . import kit
 from .data import Data
 from .rounds import Asked, Figures, Sample, figures, sample, told, warm_up
 from .routes import asked
 from .servers import Server, Stage
-from .shell import say
 
 NONE = "none"
 ROUTES = ("index", "kept")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
+from deploy.shell import say
+
 from .data import Data
 from .rounds import Asked, Figures, Sample, figures, sample, told, warm_up
 from .routes import ROUTES, asked
 from .servers import FASTAPI, FLASK, Servers
-from .shell import say
 
 # By route, by way, by contender.
 Throughput = dict[str, dict[str, dict[str, Figures]]]
@@ -28,6 +29,7 @@ def throughput(servers: Servers, data: Data, routes: Collection[str], number: in
         for route in routes
         for way, by_name in servers.items()
     }
+    say("warming up")
     for contenders in plan.values():
         warm_up(contenders)
     rounds: dict[tuple[str, str], list[dict[str, Sample]]] = defaultdict(list)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deploy.shell import Failure, run
+
 from .engine import OTHER_CORE
-from .shell import BenchError, run
 
 CONNECTIONS = 16
 UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
@@ -24,13 +25,13 @@ class Measure:
 
 
 def parse(report: str) -> Measure:
-    """Raises BenchError when a request failed: the rest of the numbers then says nothing."""
+    """Raises Failure when a request failed: the rest of the numbers then says nothing."""
     for failure in re.findall(r"Non-2xx or 3xx responses: .*|Socket errors: .*", report):
-        raise BenchError(f"wrk: {failure}")
+        raise Failure(f"wrk: {failure}")
     count = re.search(r"^\s*(\d+) requests in ", report, re.MULTILINE)
     rate = re.search(r"^Requests/sec:\s+([\d.]+)\nTransfer/sec:", report, re.MULTILINE)
     if not count or not rate or int(count[1]) == 0:
-        raise BenchError(f"wrk: not a report: {report!r}")
+        raise Failure(f"wrk: not a report: {report!r}")
     return Measure(
         int(count[1]), float(rate[1]), _milliseconds(report, 50), _milliseconds(report, 99)
     )
@@ -39,7 +40,7 @@ def parse(report: str) -> Measure:
 def _milliseconds(report: str, percentile: int) -> float:
     found = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s|m) *$", report, re.MULTILINE)
     if not found:
-        raise BenchError(f"wrk: no {percentile}th percentile in its report: {report!r}")
+        raise Failure(f"wrk: no {percentile}th percentile in its report: {report!r}")
     return round(float(found[1]) * UNITS[found[2]], 3)
 
 
@@ -47,4 +48,4 @@ def wrk(options: Sequence[str], seconds: int) -> str:
     """The report; `options` say what is asked for."""
     command = ["taskset", "-c", OTHER_CORE, "wrk", "--latency", "--threads", "1"]
     command += ["--connections", str(CONNECTIONS), "--duration", f"{seconds}s", "--timeout", "10s"]
-    return run([*command, *options])
+    return run(*command, *options, what="asking by wrk").strip()

@@ -24,8 +24,8 @@ from bench.report import quote, short, table
 from bench.rounds import Sample, figures
 from bench.routes import ROUTES, asked
 from bench.servers import DIRECT, FASTAPI, KIT, OPEN, Server, Servers, Stage, servers
-from bench.shell import BenchError, run
-from bench.wrk import UNITS, Measure, parse, wrk
+from bench.wrk import Measure, parse, wrk
+from deploy.shell import Failure, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,7 +51,8 @@ SEEN: dict[str, Any] = {
     "failures": "",
 }
 
-durations = st.tuples(st.integers(1, 99_999), st.sampled_from([*UNITS]))
+MILLISECONDS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}
+durations = st.tuples(st.integers(1, 99_999), st.sampled_from([*MILLISECONDS]))
 
 
 @given(requests=st.integers(1, 10**9), rate=st.integers(1, 10**8), p50=durations, p99=durations)
@@ -69,8 +70,8 @@ def test_a_report_of_wrk_is_read_in_milliseconds(
     assert parse(text) == Measure(
         requests,
         rate / 100,
-        round(p50[0] / 100 * UNITS[p50[1]], 3),
-        round(p99[0] / 100 * UNITS[p99[1]], 3),
+        round(p50[0] / 100 * MILLISECONDS[p50[1]], 3),
+        round(p99[0] / 100 * MILLISECONDS[p99[1]], 3),
     )
 
 
@@ -82,21 +83,21 @@ def test_a_report_of_wrk_is_read_in_milliseconds(
     ],
 )
 def test_a_slice_with_failed_requests_is_no_measure(failure: str) -> None:
-    with pytest.raises(BenchError, match=failure.strip()):
+    with pytest.raises(Failure, match=failure.strip()):
         parse(REPORT.format(**SEEN | {"failures": failure + "\n"}))
 
 
 @given(st.text() | st.integers(0, len(REPORT)).map(lambda end: REPORT.format(**SEEN)[:end]))
 def test_what_is_no_whole_report_is_no_measure(text: str) -> None:
     if "Transfer/sec:" not in text:
-        with pytest.raises(BenchError, match="wrk: "):
+        with pytest.raises(Failure, match="wrk: "):
             parse(text)
 
 
 @pytest.mark.parametrize("memory", [{"anon": 5, "file": 7}, {"total_rss": 5, "rss": 3}])
 def test_statistics_of_both_versions_of_control_groups_are_read(memory: dict[str, int]) -> None:
     stats = {"cpu_stats": {"cpu_usage": {"total_usage": 1_500_000_000}}, "memory_stats": {}}
-    with pytest.raises(BenchError, match="Has it ended"):
+    with pytest.raises(Failure, match="Has it ended"):
         parse_usage(stats)
     assert parse_usage(stats | {"memory_stats": {"stats": memory}}) == Usage(1.5, 5)
 
@@ -142,6 +143,14 @@ def test_what_is_no_ratio_or_was_not_kept_has_not_changed() -> None:
     )
 
 
+@pytest.mark.parametrize("ratio", ["ratio", "cpu_ratio", "to_gunicorn", "cpu_to_fastapi"])
+def test_ratios_of_all_parts_are_compared(ratio: str) -> None:
+    was, now = ({"telemetry": {"kept": {"all": {ratio: spread(n, n)}}}} for n in (3, 2))
+    assert changes(was, now) == [
+        f"slower: telemetry, kept, all, {ratio}: 2 (2 to 2), was 3 (3 to 3)"
+    ]
+
+
 def test_what_the_kit_does_not_reach_is_told() -> None:
     assert not short_of_it(result(1.0, 1.2))
     assert short_of_it(result(0.8, 1.1)) == ["short of FastAPI: one directly: 0.95 (0.8 to 1.1)"]
@@ -163,7 +172,7 @@ def test_the_readme_quotes_the_last_result() -> None:
 
 
 def test_a_readme_without_markers_is_told() -> None:
-    with pytest.raises(BenchError, match="<!-- bench -->"):
+    with pytest.raises(Failure, match="<!-- bench -->"):
         quote("# How fast", "table")
 
 
@@ -187,7 +196,7 @@ class Arena:
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
-    run(["make", "--no-print-directory", "-C", str(ROOT), "image"])
+    run("make", "--no-print-directory", "-C", str(ROOT), "image", what="building the image")
     image = "slipway:latest"
     shared = tmp_path_factory.mktemp("bench")
     # Containers have users of their own.
