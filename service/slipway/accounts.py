@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from flask import current_app
 from flask_smorest import abort
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from slipway import passwords
@@ -16,6 +16,11 @@ from slipway.database import db, now
 from slipway.models import ADMIN, Identity, SignIn, User
 
 SIGN_IN_DAYS = 30
+
+# Of every request with a token or a session, so it is put together once.
+_SIGNED_IN = select(SignIn).where(
+    SignIn.id == bindparam("id"), SignIn.ended_at.is_(None), SignIn.expires_at > bindparam("now")
+)
 
 
 def by_email(email: str) -> User | None:
@@ -87,11 +92,7 @@ def signed_in(sign_in_id: object) -> SignIn | None:
     """The session of that id with its user, unless it has ended."""
     if not isinstance(sign_in_id, str):
         return None
-    return db.session.scalar(
-        select(SignIn).where(
-            SignIn.id == sign_in_id, SignIn.ended_at.is_(None), SignIn.expires_at > now()
-        )
-    )
+    return db.session.scalar(_SIGNED_IN, {"id": sign_in_id, "now": now()})
 
 
 def end(sign_in_id: str) -> None:

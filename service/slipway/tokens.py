@@ -9,7 +9,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, Response, current_app
+from flask import Flask, Response, current_app, g
 from flask_jwt_extended import (
     JWTManager,
     create_access_token,
@@ -26,7 +26,19 @@ from slipway.settings import Settings
 
 ACCESS_SECONDS = 15 * 60
 
-jwt = JWTManager()
+
+class _Manager(JWTManager):
+    def _decode_jwt_from_config(self, encoded_token: str, *args: Any, **kwargs: Any) -> Any:
+        """Checked once a request, though the limits ask for its claims first, then the view."""
+        if args or kwargs:
+            return super()._decode_jwt_from_config(encoded_token, *args, **kwargs)
+        checked = g.setdefault("tokens", {})
+        if encoded_token not in checked:
+            checked[encoded_token] = super()._decode_jwt_from_config(encoded_token)
+        return checked[encoded_token]
+
+
+jwt = _Manager()
 
 
 def _keys() -> dict[str, str]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from slipway import accounts, cache, conditional, identity
-from slipway.database import db
+from slipway.database import db, reads
 from slipway.idempotency import idempotent
 from slipway.limits import sign_ups
 from slipway.models import ADMIN, USER, User
@@ -113,6 +113,7 @@ def _committed() -> None:
 
 
 @blueprint.get("")
+@reads
 @identity.admins_only
 @cache.kept(LIST_SECONDS, topic="users", reader=lambda: identity.user().role)
 @blueprint.arguments(UserQuery, location="query")
@@ -156,6 +157,7 @@ def create_user(data: dict[str, Any]) -> tuple[User, dict[str, str]]:
 
 
 @blueprint.get("/<id:user_id>")
+@reads
 @identity.signed_in
 @blueprint.response(200, UserSchema)
 def read_user(user_id: int) -> tuple[User, dict[str, str]]:
