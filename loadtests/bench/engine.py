@@ -6,6 +6,7 @@ import functools
 import http.client
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -71,9 +72,19 @@ def address_of(name: str) -> str:
     return run("docker", "inspect", "-f", template, name, what=f"finding {name}").strip()
 
 
-def last_words(name: str) -> str:
+def _said(name: str) -> str:
     said = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=False)
-    return f"the last words of {name}: {last_line(said.stdout + said.stderr)}"
+    return said.stdout + said.stderr
+
+
+def last_words(name: str) -> str:
+    return f"the last words of {name}: {last_line(_said(name))}"
+
+
+def last_failure(name: str) -> str:
+    """What the log of a server says of the last request that it failed or refused."""
+    lines = re.findall(r'^.*(?:"status": ?|\\?" )[45]\d\d\b.*$', _said(name), re.MULTILINE)
+    return f"{name} logged {lines[-1]}" if lines else f"{name} logged no failure"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .engine import usage
+from deploy.shell import Failure, say
+
+from .engine import last_failure, usage
 from .wrk import Measure, parse, wrk
 
 ROUNDS = 10
@@ -51,14 +53,28 @@ def warm_up(asked: Mapping[str, Asked]) -> None:
 def sample(asked: Mapping[str, Asked], number: int) -> dict[str, Sample]:
     """A slice of each. The order turns with the round's `number`: nobody follows one alone."""
     names = list(asked)[:: 1 if number % 2 else -1]
-    seen = {name: _slice(asked[name]) for name in names}
+    seen = {name: _whole_slice(name, asked[name]) for name in names}
     return {name: seen[name] for name in asked}
 
 
-def _slice(asked: Asked) -> Sample:
-    before = [usage(name) for name in asked.containers]
-    measure = parse(wrk(asked.options, SECONDS))
-    after = [usage(name) for name in asked.containers]
+def _whole_slice(name: str, asked: Asked) -> Sample:
+    """One in which no request failed; a machine that stumbles once does not end a long run."""
+    try:
+        return _slice(name, asked)
+    except Failure as error:
+        say(f"{error}; once more")
+        return _slice(name, asked)
+
+
+def _slice(name: str, asked: Asked) -> Sample:
+    before = [usage(one) for one in asked.containers]
+    report = wrk(asked.options, SECONDS)
+    after = [usage(one) for one in asked.containers]
+    try:
+        measure = parse(report)
+    except Failure as error:
+        logged = "; ".join(last_failure(one) for one in asked.containers)
+        raise Failure(f"{name}: {error}; {logged}") from None
     seconds = sum(a.cpu_seconds - b.cpu_seconds for a, b in zip(after, before, strict=True))
     memory = sum(each.memory_bytes for each in after) / 2**20
     return Sample(measure, seconds / measure.requests * 1000, memory)

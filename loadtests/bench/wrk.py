@@ -30,8 +30,10 @@ def parse(report: str) -> Measure:
         raise Failure(f"wrk: {failure}")
     count = re.search(r"^\s*(\d+) requests in ", report, re.MULTILINE)
     rate = re.search(r"^Requests/sec:\s+([\d.]+)\nTransfer/sec:", report, re.MULTILINE)
-    if not count or not rate or int(count[1]) == 0:
+    if not count or not rate:
         raise Failure(f"wrk: not a report: {report!r}")
+    if int(count[1]) == 0:
+        raise Failure("wrk: no request was answered")
     return Measure(
         int(count[1]), float(rate[1]), _milliseconds(report, 50), _milliseconds(report, 99)
     )

@@ -87,6 +87,11 @@ def test_a_slice_with_failed_requests_is_no_measure(failure: str) -> None:
         parse(REPORT.format(**SEEN | {"failures": failure + "\n"}))
 
 
+def test_a_slice_without_an_answer_is_no_measure() -> None:
+    with pytest.raises(Failure, match="no request was answered"):
+        parse(REPORT.format(**SEEN | {"requests": 0}))
+
+
 @given(st.text() | st.integers(0, len(REPORT)).map(lambda end: REPORT.format(**SEEN)[:end]))
 def test_what_is_no_whole_report_is_no_measure(text: str) -> None:
     if "Transfer/sec:" not in text:
