@@ -36,7 +36,7 @@ format: $(venv)/.dev  ## Write every file in its format
 	@$(bin)/ruff format --quiet && $(bin)/ruff check --quiet --fix && $(bin)/shfmt --write $$($(bin)/shfmt --find .ci)
 
 loadtest: $(load)/.ready  ## Let users come to HOST as PROFILE says (USERS, DURATION); see loadtests/README.md
-	@if [ -t 0 ]; then set -m; fi; PYTHONPATH=loadtests $(load)/bin/python -m load --host $(HOST) --profile $(PROFILE) \
+	@PYTHONPATH=loadtests $(load)/bin/python -m load --host $(HOST) --profile $(PROFILE) \
 	$(if $(USERS),--users $(USERS)) $(if $(DURATION),--run-time $(DURATION))
 
 loadtest-cluster:  ## The same from inside the cluster, by WORKERS processes; the report is copied back

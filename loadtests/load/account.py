@@ -59,9 +59,10 @@ class Account:
         return self.log_in()
 
     def sign_up(self) -> bool:
-        self._may_exist = True
         body = {"name": "Load Test", "email": self.email, "password": self.password}
         answer = self._ask("POST", USERS, 201, json=body, headers={"Idempotency-Key": self._key})
+        # Whatever refuses it has not made it; an answer that is lost, or a 500, may have.
+        self._may_exist = answer is not None or not 400 <= self._ask.status < 500
         if answer:
             self._id = int(answer.json["id"])
             self.etag = answer.headers.get("ETag", "")

@@ -35,6 +35,8 @@ class Asker:
     session: FastHttpSession
     # Milliseconds that the next request begins after it was due, of those on a schedule.
     late: float | None = None
+    # Of the last answer; 0 if there was none.
+    status: int = 0
 
     def __call__(  # noqa: PLR0913
         self,
@@ -62,7 +64,8 @@ class Asker:
             catch_response=True,
             context=context,
         ) as response:
-            if response.status_code not in expected:
+            self.status = response.status_code
+            if self.status not in expected:
                 response.failure(_why(response, method, route))
                 return None
             answer = _read(response)

@@ -44,6 +44,9 @@ class Member(Person):
         # What their browser has kept.
         self._assets: set[str] = set()
 
+    def on_start(self) -> None:
+        self.account.enter()
+
     @task(6)
     def browse(self) -> None:
         self._page("/")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 JOURNEYS, FAST, SCHEDULED = "journeys", "fast", "scheduled"
+# More, Locust warns of.
+MAX_SPAWN_RATE = 100.0
 
 
 class ProfileError(Exception):
@@ -53,7 +55,7 @@ class Profile:
         stages = [
             Stage(
                 max(1, round(stage.users * more)),
-                stage.spawn_rate * more / longer,
+                min(MAX_SPAWN_RATE, stage.spawn_rate * more / longer),
                 stage.seconds * longer,
             )
             for stage in self.stages
@@ -70,23 +72,23 @@ class Profile:
 
 
 def _ramp(steps: int, users: int, seconds: float) -> list[Stage]:
-    return [Stage(users * step, users / 5, seconds) for step in range(1, steps + 1)]
+    return [Stage(users * step, users / 10, seconds) for step in range(1, steps + 1)]
 
 
 PROFILES = {
     profile.name: profile
     for profile in (
         Profile("smoke", "does it work at all", JOURNEYS, [Stage(5, 5, 30)]),
-        Profile("steady", "an ordinary hour, in five minutes", JOURNEYS, [Stage(50, 5, 300)]),
+        Profile("steady", "an ordinary hour, in five minutes", JOURNEYS, [Stage(50, 2, 300)]),
         Profile("ramp", "ever more, to find the knee", JOURNEYS, _ramp(10, 20, 60)),
         Profile(
             "spike",
-            "ten times as many at once, and back",
+            "ten times as many in ten seconds, and back",
             JOURNEYS,
-            [Stage(10, 5, 60), Stage(100, 50, 60), Stage(10, 50, 60)],
+            [Stage(10, 2, 60), Stage(100, 10, 60), Stage(10, 50, 60)],
         ),
         Profile("soak", "long enough for what leaks", JOURNEYS, [Stage(30, 2, 3600)]),
-        Profile("open", "a rate, however slow the answers", SCHEDULED, [Stage(50, 5, 120)]),
+        Profile("open", "a rate, however slow the answers", SCHEDULED, [Stage(50, 2, 120)]),
         Profile("fast", "as many requests as it can answer", FAST, [Stage(16, 16, 30)]),
     )
 }
