@@ -5,11 +5,13 @@ Every one that is no good is a 401 with `WWW-Authenticate` (RFC 6750, 3).
 """
 
 import hashlib
+import time
 import uuid
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
-from flask import Flask, Response, current_app, g
+from flask import Flask, Response, current_app
 from flask_jwt_extended import (
     JWTManager,
     create_access_token,
@@ -28,14 +30,19 @@ ACCESS_SECONDS = 15 * 60
 
 
 class _Manager(JWTManager):
-    def _decode_jwt_from_config(self, encoded_token: str, *args: Any, **kwargs: Any) -> Any:
-        """Checked once a request, though the limits ask for its claims first, then the view."""
-        if args or kwargs:
-            return super()._decode_jwt_from_config(encoded_token, *args, **kwargs)
-        checked = g.setdefault("tokens", {})
-        if encoded_token not in checked:
-            checked[encoded_token] = super()._decode_jwt_from_config(encoded_token)
-        return checked[encoded_token]
+    def _decode_jwt_from_config(self, *token: Any, **how: Any) -> Any:
+        """The claims of a token, whose signature is checked when it is first seen."""
+        claims = _claims(tuple(_keys().values()), *token, **how)
+        if claims["exp"] <= time.time():
+            # In the library's words.
+            return super()._decode_jwt_from_config(*token, **how)
+        return {**claims}
+
+
+@lru_cache(maxsize=4096)
+def _claims(_keys: tuple[str, ...], *token: Any, **how: Any) -> dict[str, Any]:
+    """Of a token that one of the keys has signed: that stays so."""
+    return JWTManager._decode_jwt_from_config(jwt, *token, **how)
 
 
 jwt = _Manager()
@@ -45,8 +52,12 @@ def _keys() -> dict[str, str]:
     """What tokens may be signed with, by the id that their header names; the current one first."""
     settings: Settings = current_app.config["SETTINGS"]
     secrets = [settings.jwt_secret_key, settings.jwt_secret_key_previous]
-    plain = [secret.get_secret_value() for secret in secrets if secret]
-    return {hashlib.sha256(b"kid " + key.encode()).hexdigest()[:12]: key for key in plain}
+    return {_key_id(key): key for key in (s.get_secret_value() for s in secrets if s)}
+
+
+@lru_cache(maxsize=8)
+def _key_id(key: str) -> str:
+    return hashlib.sha256(b"kid " + key.encode()).hexdigest()[:12]
 
 
 @jwt.encode_key_loader
