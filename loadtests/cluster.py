@@ -151,16 +151,17 @@ def watch(wanted: Asked) -> int:
     say(f"{wanted.profile} for {wanted.host} by {wanted.workers} workers in {target.namespace}")
     master = pods.begun()
     with page(target), Log(target, master) as log:
-        while (status := pods.ended()) is None:
+        while (ended := pods.ended()) is None:
             log.go_on()
             time.sleep(POLL_SECONDS)
     folder = RESULTS / f"{datetime.now():%Y%m%d-%H%M%S}-{wanted.profile}"  # noqa: DTZ005
     fetch(target, master, folder)
     if not (folder / VERDICT).exists():
         folder.rmdir()
-        raise Failure(f"the master ended with status {status} and no verdict. {pods.trouble()}")
+        seen = f"status {ended['exitCode']} ({ended.get('reason', 'Error')})"
+        raise Failure(f"the master ended with {seen} and no verdict; see above")
     say(f"results: {folder}")
-    return status
+    return int(ended["exitCode"])
 
 
 class Pods:
@@ -179,21 +180,17 @@ class Pods:
                 if component(pod) == "master" and state(pod):
                     return str(pod["metadata"]["name"])
             if time.monotonic() > self._deadline:
-                raise Failure(f"no master after {self.target.timeout}. {self.trouble()}")
+                worst = cause.worst(found)
+                why = cause.describe(self.target.namespace, worst) if worst else "no pod is there"
+                raise Failure(f"the master does not run after {self.target.timeout}: {why}")
             time.sleep(POLL_SECONDS)
 
-    def ended(self) -> int | None:
-        """The master's exit status; None while it runs."""
+    def ended(self) -> Json | None:
+        """How the master ended, with its exit code; None while it runs."""
         for pod in self._look():
             if component(pod) == "master":
-                ended = state(pod).get("terminated")
-                return int(ended["exitCode"]) if ended else None
+                return state(pod).get("terminated")
         raise Failure("the master's pod is gone, and its results with it")
-
-    def trouble(self) -> str:
-        """What is wrong with the pods."""
-        worst = cause.worst(cause.pods(self.target.namespace, self.target.name))
-        return cause.describe(self.target.namespace, worst) if worst else ""
 
     def _look(self) -> list[Json]:
         found = cause.pods(self.target.namespace, self.target.name)

@@ -184,7 +184,7 @@ class Verdict:
         notes.append(f"accounts: {run.made} made, {run.deleted} deleted")
         if left > 0:
             notes.append(
-                f"accounts: {left} could not be deleted; their e-mails begin with {run.prefix}"
+                f"accounts: {left} are not known to be deleted; their e-mails begin with {run.prefix}"
             )
         never = [route for route in self.gate.routes if route not in self.run.sent]
         if never:
