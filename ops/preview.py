@@ -95,14 +95,27 @@ class Source:
         expression = expression.replace("$namespace", self.namespace)
         return re.sub(r"\$(pod|route)\b", ".*", expression)
 
+    @property
+    def step(self) -> int:
+        """Seconds between two points."""
+        return max(self.seconds // POINTS, 5)
+
     def now(self, expression: str) -> list[Json]:
         return self.ask("query", query=self.plain(expression), time=self.end)
 
     def over_time(self, expression: str) -> list[Json]:
-        step = max(self.seconds // POINTS, 5)
         start = self.end - self.seconds
         query = self.plain(expression)
-        return self.ask("query_range", query=query, start=start, end=self.end, step=step)
+        return self.ask("query_range", query=query, start=start, end=self.end, step=self.step)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that somebody did, from when to when."""
+
+    begin: float
+    end: float
+    color: str
 
 
 def _namespaces(source: Source) -> str:
@@ -122,11 +135,16 @@ def _factor(unit: str) -> float:
     return 100 if unit == "percentunit" else 1
 
 
-def _plot(panel: Json, series: list[tuple[str, Json]], marks: list[tuple[float, str]]) -> str:
+def _time(at: float) -> float:
+    """As matplotlib counts."""
+    return float(dates.date2num(datetime.fromtimestamp(at, UTC)))
+
+
+def _plot(panel: Json, series: list[tuple[str, Json]], source: Source, marks: list[Mark]) -> str:
     unit = panel["fieldConfig"]["defaults"]["unit"]
     figure, axes = plt.subplots(figsize=(6, 2.6))
     for name, one in series:
-        times = [dates.date2num(datetime.fromtimestamp(at, UTC)) for at, _ in one["values"]]
+        times = [_time(at) for at, _ in one["values"]]
         values = [float(value) * _factor(unit) for _, value in one["values"]]
         axes.plot(times, values, linewidth=1.2, label=name)
     low, high = axes.get_ylim()
@@ -135,13 +153,13 @@ def _plot(panel: Json, series: list[tuple[str, Json]], marks: list[tuple[float, 
         value = step["value"] * _factor(unit)
         if value <= axes.get_ylim()[1]:
             axes.axhline(value, color=step["color"], linestyle="--", linewidth=0.8)
-    for at, color in marks:
-        axes.axvline(
-            dates.date2num(datetime.fromtimestamp(at, UTC)),
-            color=color,
-            linestyle=":",
-            linewidth=0.8,
-        )
+    for mark in marks:
+        begin, end = _time(mark.begin), _time(mark.end)
+        axes.axvspan(begin, end, color=mark.color, alpha=0.08, linewidth=0)
+        for at in (begin, end):
+            axes.axvline(at, color=mark.color, linestyle=":", linewidth=0.8)
+    # All panels alike, so that what is below each other was at the same time.
+    axes.set_xlim(_time(source.end - source.seconds), _time(source.end))
     axes.set_ylabel(UNITS.get(unit, unit))
     axes.grid(alpha=0.2)
     axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=7))
@@ -182,7 +200,7 @@ def _table(samples: list[tuple[str, Json]]) -> str:
     return f"<table><tr>{head}</tr>{rows}</table>"
 
 
-def _panel(panel: Json, source: Source, marks: list[tuple[float, str]]) -> tuple[str, bool]:
+def _panel(panel: Json, source: Source, marks: list[Mark]) -> tuple[str, bool]:
     """The panel, and whether there is something to see on it."""
     over_time = panel["type"] == "timeseries"
     found: list[tuple[str, Json]] = []
@@ -194,20 +212,34 @@ def _panel(panel: Json, source: Source, marks: list[tuple[float, str]]) -> tuple
         asked_for = "<br>".join(html.escape(source.plain(t["expr"])) for t in panel["targets"])
         body = f'<p class="none">no data</p><code>{asked_for}</code>'
     elif over_time:
-        body = _plot(panel, found, marks)
+        body = _plot(panel, found, source, marks)
     else:
         body = _table(found) if panel["type"] == "table" else _stat(panel, found)
     title, about = html.escape(panel["title"]), html.escape(panel["description"])
     return f'<div class="panel"><h3>{title}</h3><p>{about}</p>{body}</div>', bool(found)
 
 
-def _marks(board: Json, source: Source) -> list[tuple[float, str]]:
-    """When something was released, or broken on purpose."""
+def _marks(board: Json, source: Source) -> list[Mark]:
+    """What was done: released, broken on purpose, loaded."""
     return [
-        (float(one["values"][0][0]), annotation["iconColor"])
+        Mark(begin, end, annotation["iconColor"])
         for annotation in board["annotations"]["list"]
         for one in source.over_time(annotation["expr"])
+        for begin, end in stretches(one["values"], source.step)
     ]
+
+
+def stretches(values: list[tuple[float, str]], step: float) -> Iterator[tuple[float, float]]:
+    """First and last of the samples above 0 that follow each other, as Grafana joins them."""
+    begin = end = 0.0
+    for at in (float(at) for at, value in values if float(value) > 0):
+        if not end or at - end > step:
+            if end:
+                yield begin, end
+            begin = at
+        end = at
+    if end:
+        yield begin, end
 
 
 def page(source: Source) -> Iterator[str]:

@@ -6,6 +6,7 @@ One release, watched by helm/observability, under load from the first test to th
 import json
 import os
 import re
+import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -174,6 +175,23 @@ def test_nobody_is_called_while_all_is_well(release: Release) -> None:
 
 
 @pytest.fixture(scope="module")
+def loaded(release: Release) -> str:
+    """What a load test says, whose figures are looked at below. Its verdict is no matter here."""
+    output = release.make("loadtest-cluster", "WORKERS=1", "DURATION=40s").output
+    results = re.search(r"^loadtest: results: (.+)$", output, re.MULTILINE)
+    assert results, output
+    shutil.rmtree(results[1])
+    return output
+
+
+def test_a_load_test_is_marked_from_its_start_to_its_end(release: Release, loaded: str) -> None:
+    only = f'locust_run_active{{namespace="{NAMESPACE}", profile="smoke"}}'
+    # It is there no more.
+    until(lambda: series(only) == [], lambda: series(only), 60)
+    assert series(f"max_over_time({only}[5m]) == 1") != []
+
+
+@pytest.fixture(scope="module")
 def broken(release: Release) -> Broken:
     return Broken(release)
 
@@ -281,8 +299,8 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def source(ended: dict[str, float]) -> Source:
-    """Prometheus, over the time in which all was served, and all broke."""
+def source(loaded: str, ended: dict[str, float]) -> Source:
+    """Prometheus, over the time in which all was served, was loaded, and broke."""
     return Source(f"http://127.0.0.1:{PORTS['prometheus']}", NAMESPACE, WATCHED, time.time())
 
 

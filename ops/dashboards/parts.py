@@ -181,6 +181,15 @@ def made(board: Board, every: Sequence[Board]) -> models.Dashboard:
                 "{{namespace}}: {{kind}} on {{route}}",
             )
         )
+        .annotation(
+            # From its start to its end: Grafana makes one region of samples that follow each other.
+            _annotation(
+                "Load tests",
+                "purple",
+                f"max by (namespace, profile) (locust_run_active{{{SPACE}}})",
+                "{{namespace}}: load test {{profile}}",
+            )
+        )
     )
     for name in board.variables:
         shown = shown.with_variable(VARIABLES[name])

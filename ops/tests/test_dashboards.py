@@ -74,7 +74,7 @@ def test_panels_stand_beside_each_other(uid: str) -> None:
 
 
 @pytest.mark.parametrize("uid", BUILT)
-def test_a_dashboard_leads_to_all_others_and_marks_releases_and_faults(uid: str) -> None:
+def test_a_dashboard_leads_to_all_others_and_marks_what_was_done(uid: str) -> None:
     board = BUILT[uid]
     urls = " ".join(link["url"] for link in board["links"])
     assert all((f"/d/{other}" in urls) == (other != uid) for other in BUILT)
@@ -82,6 +82,7 @@ def test_a_dashboard_leads_to_all_others_and_marks_releases_and_faults(uid: str)
     assert {one["name"] for one in board["annotations"]["list"]} >= {
         "Releases",
         "Faults on purpose",
+        "Load tests",
     }
     names = [variable["name"] for variable in board["templating"]["list"]]
     assert names[:2] == ["datasource", "namespace"]

@@ -15,7 +15,7 @@ from answers import until
 from containers import ROOT, running
 
 from ops import dashboards
-from ops.preview import UNITS
+from ops.preview import UNITS, stretches
 
 # What Prometheus itself records of nothing, in place of a service.
 LABELS = {"namespace": "tried", "pod": "pod-1", "dependency": "database", "image": "slipway:1"}
@@ -115,6 +115,11 @@ def test_every_panel_is_drawn_or_says_what_it_asked(page: str) -> None:
 )
 def test_what_is_recorded_is_seen(page: str, title: str, seen: str) -> None:
     assert seen in dict(shown(page))[title]
+
+
+def test_what_lasts_is_marked_from_its_start_to_its_end() -> None:
+    samples = [(0.0, "0"), (5.0, "1"), (10.0, "100"), (15.0, "0"), (20.0, "1"), (40.0, "1")]
+    assert list(stretches(samples, step=5)) == [(5, 10), (20, 20), (40, 40)]
 
 
 def test_every_unit_has_a_name() -> None:
