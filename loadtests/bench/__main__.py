@@ -33,6 +33,8 @@ from .throughput import throughput
 from .wrk import CONNECTIONS
 
 RESULT = ROOT / "loadtests/bench.json"
+# Who quotes it, and which of its tables.
+QUOTED = {"README.md": short, "loadtests/README.md": whole}
 PARTS = ("throughput", *ROUTES, "keyset", "telemetry", "scrape")
 
 
@@ -82,9 +84,9 @@ def measure(image: str, rounds: int, only: str | None) -> dict[str, Any]:
 
 def write(result: dict[str, Any]) -> None:
     RESULT.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    for path, block in ((ROOT / "README.md", short), (ROOT / "loadtests/README.md", whole)):
-        if path.exists():
-            path.write_text(quote(path.read_text(), block(result)))
+    for name, block in QUOTED.items():
+        document = ROOT / name
+        document.write_text(quote(document.read_text(), block(result)))
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -14,13 +14,13 @@ import pytest
 import redis
 from answers import until
 from bench import kit
-from bench.__main__ import RESULT
+from bench.__main__ import QUOTED, RESULT
 from bench.backing import Database, collector, database, valkey
 from bench.changes import changes, short_of_it
 from bench.data import Data, fill
 from bench.engine import ROOT, Usage, parse_usage, usage
 from bench.net import ask
-from bench.report import quote, short, table
+from bench.report import quote, table
 from bench.rounds import Sample, figures
 from bench.routes import ROUTES, asked
 from bench.servers import DIRECT, FASTAPI, KIT, OPEN, Server, Servers, Stage, servers
@@ -171,9 +171,11 @@ def test_a_table_has_the_columns_that_are_there() -> None:
     ]
 
 
-def test_the_readme_quotes_the_last_result() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert quote(readme, short(json.loads(RESULT.read_text()))) == readme, "run: make bench"
+@pytest.mark.parametrize("document", QUOTED, ids=str)
+def test_a_readme_quotes_the_last_result(document: str) -> None:
+    text = (ROOT / document).read_text()
+    block = QUOTED[document](json.loads(RESULT.read_text()))
+    assert quote(text, block) == text, "run: make bench"
 
 
 def test_a_readme_without_markers_is_told() -> None:
