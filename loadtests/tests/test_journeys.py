@@ -9,8 +9,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,36 @@ def test_several_processes_are_one_run(site: Site, patient: Path, tmp_path: Path
 
 
 # ── Red ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_prometheus_reads_what_the_report_will_say(
+    site: Site, patient: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+
+    def figures() -> dict[str, float]:
+        """Of each series the last value."""
+        with suppress(OSError):
+            url = f"http://127.0.0.1:{port}/metrics"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+            series = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+            return {name: float(value) for name, value in series}
+        return {}
+
+    def seconds(kind: str) -> str:
+        return f'locust_request_duration_seconds_{kind}method="GET",route="/me"}}'
+
+    options = ("--host", site.host, "--slo", str(patient), *SMALL)
+    with begun(tmp_path, *options, OPS_PORT=str(port)) as process:
+        until(lambda: figures().get(seconds("count{"), 0) > 5, lambda: str(figures()), 30)
+        seen = figures()
+        run = ended(process, tmp_path)
+    assert seen['locust_run_active{profile="smoke"}'] == 1
+    assert seen["locust_users"] == 12
+    assert seen[seconds("count{")] == seen[seconds('bucket{le="+Inf",')]
+    assert seen[seconds("count{")] <= run.route("/me")["requests"]
+    assert seen['locust_request_failures_total{method="GET",route="/me"}'] == 0
 
 
 def test_two_percent_of_errors_turn_it_red(site: Site, patient: Path, tmp_path: Path) -> None:
