@@ -183,9 +183,7 @@ class Verdict:
         left = run.made - run.deleted
         notes.append(f"accounts: {run.made} made, {run.deleted} deleted")
         if left > 0:
-            notes.append(
-                f"accounts: {left} are not known to be deleted; their e-mails begin with {run.prefix}"
-            )
+            notes.append(f"accounts: {left} may be left; their e-mails begin with {run.prefix}")
         never = [route for route in self.gate.routes if route not in self.run.sent]
         if never:
             notes.append(f"not asked: {', '.join(never)}")
