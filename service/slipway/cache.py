@@ -66,6 +66,35 @@ class ValkeyCache(RedisCache):
         name, kept = f"{self.key_prefix}{key}", self.serializer.dumps(value)
         return bool(self._write_client.set(name, kept, ex=timeout or None, nx=True))
 
+    def claim(self, key: str, seconds: int) -> tuple[bool, Any]:
+        name = f"{self.key_prefix}{key}"
+        with self._write_client.pipeline(transaction=False) as both:
+            is_ours, kept = both.set(f"{name}:lock", 1, ex=seconds, nx=True).get(name).execute()
+        return bool(is_ours), self.serializer.loads(kept)
+
+    def keep(self, key: str, value: Any, seconds: int) -> None:
+        name = f"{self.key_prefix}{key}"
+        with self._write_client.pipeline(transaction=False) as both:
+            both.set(name, self.serializer.dumps(value), ex=seconds).delete(
+                f"{name}:lock"
+            ).execute()
+
+
+def _claim(key: str) -> tuple[bool, Any]:
+    """Whether the answer is the caller's to make, and what is kept: in one question to Valkey."""
+    if isinstance(cache.cache, ValkeyCache):
+        return cache.cache.claim(key, LOCK_SECONDS)
+    return bool(cache.add(f"{key}:lock", 1, timeout=LOCK_SECONDS)), cache.get(key)
+
+
+def _keep(key: str, answer: Any, seconds: int) -> None:
+    """Keep what was made, and let whoever waits for it go on."""
+    if isinstance(cache.cache, ValkeyCache):
+        return cache.cache.keep(key, answer, seconds)
+    cache.set(key, answer, timeout=seconds)
+    cache.delete(f"{key}:lock")
+    return None
+
 
 def _ask(question: Callable[..., Any], *args: Any, insist: bool = False, **kwargs: Any) -> Any:
     """What the cache says, or None while it is away."""
@@ -178,27 +207,32 @@ def _found(key: str) -> Response | None:
     """The answer, should it be kept or just being made; None when it is the caller's to make."""
     deadline = time.monotonic() + WAIT_SECONDS
     while (answer := _ask(cache.get, key)) is None and time.monotonic() < deadline:
-        # False while somebody else is making it, None when nobody can tell.
-        if _ask(cache.add, f"{key}:lock", 1, timeout=LOCK_SECONDS) is False:
-            time.sleep(POLL_SECONDS)
-            continue
-        # It may have come between the two questions.
-        if (answer := _ask(cache.get, key)) is not None:
+        # None when nobody can tell.
+        if (claimed := _ask(_claim, key)) is None:
+            break
+        is_ours, answer = claimed
+        if is_ours and answer is not None:
+            # It came between the two questions.
             _ask(cache.delete, f"{key}:lock")
-        break
+        if is_ours or answer is not None:
+            break
+        time.sleep(POLL_SECONDS)
     return Response(answer["body"], headers=answer["headers"]) if answer else None
 
 
 def _made(key: str, seconds: int, make: Callable[[], Response]) -> Response:
+    answer = None
     try:
         response = make()
         if response.status_code == 200:
             headers = {name: response.headers[name] for name in HEADERS if name in response.headers}
             answer = {"body": response.get_data(as_text=True), "headers": headers}
-            _ask(cache.set, key, answer, timeout=seconds)
         return response
     finally:
-        _ask(cache.delete, f"{key}:lock")
+        if answer:
+            _ask(_keep, key, answer, seconds)
+        else:
+            _ask(cache.delete, f"{key}:lock")
 
 
 def init_app(app: Flask) -> None:

@@ -87,7 +87,8 @@ class _Session(Session):
         return bind
 
 
-db = SQLAlchemy(model_class=Base, session_options={"class_": _Session})
+# What was committed is what is answered: it is not read again.
+db = SQLAlchemy(model_class=Base, session_options={"class_": _Session, "expire_on_commit": False})
 migrate = Migrate()
 
 

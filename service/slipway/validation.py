@@ -141,6 +141,10 @@ class Blueprint(SmorestBlueprint):
 
     ARGUMENTS_PARSER = Parser()
 
+    def arguments(self, schema: Any, **options: Any) -> Any:
+        """As flask-smorest's, which makes a new schema of a class for each request."""
+        return super().arguments(schema() if isinstance(schema, type) else schema, **options)
+
     def route(self, rule: str, **options: Any) -> Any:
         """As flask-smorest's; in openapi.json an operation has its view's name."""
         register = super().route(rule, **options)

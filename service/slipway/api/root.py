@@ -1,10 +1,11 @@
 """What the service is, and endpoints that show how it behaves: fast, slow, dear."""
 
 import asyncio
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from flask import current_app, url_for
+from flask import current_app, request, url_for
 from marshmallow import Schema, fields
 
 from slipway import cache, limits
@@ -37,20 +38,22 @@ Version = Schema.from_dict(
 blueprint = Blueprint("root", __name__, description="The service itself")
 
 
+@lru_cache(maxsize=8)
+def _index(_root: str) -> dict[str, Any]:
+    links = {"users": "users.list_users", "ping": "root.ping", "version": "root.show_version"}
+    return {
+        "name": "slipway",
+        "version": VERSION,
+        "links": {name: url_for(endpoint) for name, endpoint in links.items()},
+    }
+
+
 @blueprint.get("/")
 @limits.free
 @blueprint.response(200, Index)
 def index() -> dict[str, Any]:
     """Where to go from here."""
-    return {
-        "name": "slipway",
-        "version": VERSION,
-        "links": {
-            "users": url_for("users.list_users"),
-            "ping": url_for("root.ping"),
-            "version": url_for("root.show_version"),
-        },
-    }
+    return _index(request.script_root)
 
 
 @blueprint.get("/ping")
