@@ -45,6 +45,9 @@ loadtest-cluster:  ## The same from inside the cluster, by WORKERS processes; th
 bench: $(venv)/.dev image  ## Compare throughput and latency with a bare Flask, and write the ratios
 	@PYTHONPATH=loadtests:helm $(bin)/python -m bench slipway:latest
 
+capacity:  ## Find the highest rate that keeps the SLO, for one pod and two (PODS), and write the sizes it suggests
+	@exec env PYTHONPATH=loadtests:helm $(PYTHON) -m capacity
+
 slo: $(venv)/.dev  ## Write rules, alerts, dashboards and the load tests' gate from ops/slo.yaml
 	@$(bin)/python -m ops.generate
 
@@ -61,7 +64,7 @@ help:
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 28
 	@echo; echo '  Settings of image, deploy and undeploy: PYTHONPATH=helm python3 -m deploy --help'
 
-.PHONY: run image deploy undeploy test lint format loadtest loadtest-cluster bench slo dashboards-preview mutate clean help
+.PHONY: run image deploy undeploy test lint format loadtest loadtest-cluster bench capacity slo dashboards-preview mutate clean help
 
 $(bin)/uv: service/requirements-uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(f"make: Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 ..." if v < (3, 11) else 0)'
