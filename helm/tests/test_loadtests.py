@@ -161,6 +161,9 @@ def test_who_ends_it_early_leaves_nothing(
     with loading(tmp_path, **THERE) as load:
         load.until(GOES_ON)
         end(load.process)
+        # Who cannot wait tries again.
+        load.until("loadtest: uninstalling")
+        end(load.process)
         assert load.ended() == 130
     assert "loadtest: interrupted" in load.said
     assert "Traceback" not in load.said
