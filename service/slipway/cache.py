@@ -52,6 +52,21 @@ class _Json(RedisSerializer):
         return None if value is None else json.loads(value)
 
 
+# The current generation, the answer that is kept in it, or a lock for who makes that.
+_LOOK = """
+local generation, prefix = redis.call('GET', KEYS[1]), ARGV[2]
+if not generation then
+  generation = ARGV[1]
+  redis.call('SET', KEYS[1], generation)
+end
+local key = ARGV[3] .. ':' .. generation .. ':' .. ARGV[4]
+local answer = redis.call('GET', prefix .. key)
+if answer then return {key, answer, 0} end
+local lock = redis.call('SET', prefix .. key .. ':lock', 1, 'NX', 'EX', ARGV[5])
+return {key, false, lock and 1 or 0}
+"""
+
+
 class ValkeyCache(RedisCache):
     """Flask-Caching's cache in the Valkey of this application."""
 
@@ -61,16 +76,12 @@ class ValkeyCache(RedisCache):
     def factory(cls, app: Flask, _config: Any, _args: Any, _kwargs: Any) -> "ValkeyCache":
         return cls(host=app.extensions["valkey"].client, key_prefix="slipway:cache:")
 
-    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
-        # In one step: a lock without an end is worse than none.
-        name, kept = f"{self.key_prefix}{key}", self.serializer.dumps(value)
-        return bool(self._write_client.set(name, kept, ex=timeout or None, nx=True))
-
-    def claim(self, key: str, seconds: int) -> tuple[bool, Any]:
-        name = f"{self.key_prefix}{key}"
-        with self._write_client.pipeline(transaction=False) as both:
-            is_ours, kept = both.set(f"{name}:lock", 1, ex=seconds, nx=True).get(name).execute()
-        return bool(is_ours), self.serializer.loads(kept)
+    def look(self, topic: str, asked: str) -> tuple[str, Any, bool]:
+        fresh = self.serializer.dumps(secrets.token_hex(8))
+        names = [f"{self.key_prefix}generation:{topic}"]
+        arguments = [fresh, self.key_prefix, topic, asked, LOCK_SECONDS]
+        key, answer, is_ours = self._read_client.eval(_LOOK, 1, *names, *arguments)
+        return key.decode(), self.serializer.loads(answer), bool(is_ours)
 
     def keep(self, key: str, value: Any, seconds: int) -> None:
         name = f"{self.key_prefix}{key}"
@@ -80,11 +91,19 @@ class ValkeyCache(RedisCache):
             ).execute()
 
 
-def _claim(key: str) -> tuple[bool, Any]:
-    """Whether the answer is the caller's to make, and what is kept: in one question to Valkey."""
+def _look(topic: str, asked: str) -> tuple[str, Any, bool]:
+    """By which key an answer is kept, the answer, or whether it is the caller's to make.
+
+    In one question to Valkey.
+    """
     if isinstance(cache.cache, ValkeyCache):
-        return cache.cache.claim(key, LOCK_SECONDS)
-    return bool(cache.add(f"{key}:lock", 1, timeout=LOCK_SECONDS)), cache.get(key)
+        return cache.cache.look(topic, asked)
+    name = f"generation:{topic}"
+    cache.add(name, secrets.token_hex(8), timeout=0)
+    key = f"{topic}:{cache.get(name)}:{asked}"
+    if (answer := cache.get(key)) is not None:
+        return key, answer, False
+    return key, None, bool(cache.add(f"{key}:lock", 1, timeout=LOCK_SECONDS))
 
 
 def _keep(key: str, answer: Any, seconds: int) -> None:
@@ -122,18 +141,6 @@ def forget(topic: str) -> bool:
         if _owed.get(topic) == generation:
             del _owed[topic]
     return True
-
-
-def _generation(topic: str) -> str | None:
-    """The current one, or None while nobody can tell."""
-    if topic in _owed and not forget(topic):
-        return None
-    name = f"generation:{topic}"
-    generation: str | None = _ask(cache.get, name)
-    if generation is None:
-        _ask(cache.add, name, secrets.token_hex(8), timeout=0)
-        generation = _ask(cache.get, name)
-    return generation
 
 
 @event.listens_for(db.session, "after_flush")
@@ -175,14 +182,13 @@ def kept(seconds: int, *, topic: str, reader: Callable[[], str]) -> Callable[[Vi
             if request.method not in {"GET", "HEAD"}:
                 return make_response(this())
             make = partial(_answer, control, this)
-            generation = _generation(topic)
-            if generation is None:
+            query = sorted(request.args.items(multi=True), key=lambda item: item[0])
+            whole = json.dumps([reader(), request.endpoint, request.path, query])
+            key, found = _found(topic, hashlib.sha256(whole.encode()).hexdigest())
+            if key is None:
                 CACHE.labels(topic, "away").inc()
                 return make()
-            query = sorted(request.args.items(multi=True), key=lambda item: item[0])
-            asked = json.dumps([reader(), request.endpoint, request.path, query])
-            key = f"{topic}:{generation}:{hashlib.sha256(asked.encode()).hexdigest()}"
-            if found := _found(key):
+            if found:
                 CACHE.labels(topic, "hit").inc()
                 return found
             CACHE.labels(topic, "miss").inc()
@@ -203,21 +209,22 @@ def _answer(control: str, view: Callable[[], Any]) -> Response:
     return response
 
 
-def _found(key: str) -> Response | None:
-    """The answer, should it be kept or just being made; None when it is the caller's to make."""
+def _found(topic: str, asked: str) -> tuple[str | None, Response | None]:
+    """The answer, should it be kept or just being made, and its key; no key while nobody can tell.
+
+    Without an answer, it is the caller's to make.
+    """
+    if topic in _owed and not forget(topic):
+        return None, None
     deadline = time.monotonic() + WAIT_SECONDS
-    while (answer := _ask(cache.get, key)) is None and time.monotonic() < deadline:
-        # None when nobody can tell.
-        if (claimed := _ask(_claim, key)) is None:
-            break
-        is_ours, answer = claimed
-        if is_ours and answer is not None:
-            # It came between the two questions.
-            _ask(cache.delete, f"{key}:lock")
-        if is_ours or answer is not None:
-            break
+    while looked := _ask(_look, topic, asked):
+        key, answer, is_ours = looked
+        if answer is not None:
+            return key, Response(answer["body"], headers=answer["headers"])
+        if is_ours or time.monotonic() > deadline:
+            return key, None
         time.sleep(POLL_SECONDS)
-    return Response(answer["body"], headers=answer["headers"]) if answer else None
+    return None, None
 
 
 def _made(key: str, seconds: int, make: Callable[[], Response]) -> Response:

@@ -131,6 +131,7 @@ def engine_options(settings: Settings, *, pool_size: int) -> dict[str, Any]:
         "max_overflow": 0,
         "pool_timeout": POOL_SECONDS,
         "pool_pre_ping": True,
+        "skip_autocommit_rollback": True,
         "connect_args": {
             "connect_timeout": CONNECT_SECONDS,
             # A peer that vanished is noticed although it never answers, milliseconds.

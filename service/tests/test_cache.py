@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import proxy
@@ -224,15 +225,15 @@ def test_what_was_made_before_a_change_is_no_answer_after_it(
 
 def test_who_keeps_the_list_is_in_it_as_they_are(app: Flask, client: FlaskClient) -> None:
     # Their own row is read before anything is kept, for the token: it may be older than the list.
-    read = cache._generation
+    look = cache._look
 
-    def changes_first(topic: str) -> str | None:
+    def changes_first(topic: str, asked: str) -> tuple[str, Any, bool]:
         with app.test_request_context(), db.engine.begin() as other:
             other.exec_driver_sql("UPDATE users SET name = 'renamed'")
-        return read(topic)
+        return look(topic, asked)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache, "_generation", changes_first)
+        patch.setattr(cache, "_look", changes_first)
         (user,) = client.get("/api/users").get_json()["items"]
     assert user["name"] == "renamed"
 
