@@ -16,6 +16,7 @@ from deploy.shell import Failure, last_line, run
 from load.measured import Measured
 
 NAME = "load"
+INSTANCE, COMPONENT = "app.kubernetes.io/instance", "app.kubernetes.io/component"
 # How long users may take to sign up and a step may take beyond its time, seconds.
 PATIENCE = 120
 Json = dict[str, Any]
@@ -31,15 +32,17 @@ class Seen:
     unsent: int
     # What the busiest process used of the one that it can.
     share: float
+    # What went wrong, how often.
+    errors: Counter[str]
 
 
 def pod(image: Image, service: str, processes: int) -> Json:
     """Rather on another node than what it loads."""
-    web = {"app.kubernetes.io/instance": service, "app.kubernetes.io/component": "web"}
+    web = {INSTANCE: service, COMPONENT: "web"}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": NAME},
+        "metadata": {"name": NAME, "labels": {INSTANCE: service, COMPONENT: NAME}},
         "spec": {
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 1,
@@ -158,6 +161,7 @@ class Load:
             sum(answer["answered"] for answer in told),
             sum(answer["unsent"] for answer in told),
             max(answer["cores"] for answer in told),
+            sum((Counter(answer["errors"]) for answer in told), Counter()),
         )
 
 

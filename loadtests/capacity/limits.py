@@ -45,4 +45,4 @@ def limiting(used: Mapping[str, float], throttled: Mapping[str, float], reached:
     if reached < REACHED:
         return GENERATOR
     nearest = max((name for name in used if name != GENERATOR), key=lambda name: used[name])
-    return f"none is full; nearest is {nearest} ({used[nearest]:.0%})"
+    return f"none is full; nearest is {nearest} ({100 * used[nearest]:.0f} %)"

@@ -13,7 +13,7 @@ from deploy.shell import Failure, run
 from load import measured, slo
 
 from . import limits, usage
-from .generator import Load, Seen
+from .generator import COMPONENT, Load, Seen
 from .stage import Stage
 
 SAMPLE_SECONDS = 2
@@ -33,6 +33,8 @@ class Step:
     p95: int
     p99: int
     cores: Mapping[str, float]
+    # By whatever else ran on the busiest machine.
+    others: float
     throttled: Mapping[str, float]
     used: Mapping[str, float]
     # In a thread of the service, on average.
@@ -54,6 +56,7 @@ class Step:
             "p95": self.p95,
             "p99": self.p99,
             "cores": rounded(self.cores),
+            "others": round(self.others, 2),
             "throttled": rounded(self.throttled),
             "used": rounded(self.used),
             "ms_in_service": round(self.seconds * 1000, 1),
@@ -90,7 +93,7 @@ def web(pods: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         pod["metadata"]["name"]
         for pod in pods
-        if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "web"
+        if pod["metadata"]["labels"][COMPONENT] == "web"
         and "deletionTimestamp" not in pod["metadata"]
     ]
 
@@ -103,6 +106,9 @@ def broken(seen: Seen, rate: float, seconds: float, gate: slo.Gate) -> list[str]
     found = [f"{one.route} ({', '.join(one.broken)})" for one in judged if one.broken]
     if seen.answered < limits.REACHED * rate * seconds:
         found.append(f"{seen.answered / seconds:.3g} requests/s reached")
+    if any("failures" in one.broken for one in judged):
+        what, number = seen.errors.most_common(1)[0]
+        found.append(f"{number} x {what}")
     return found
 
 
@@ -130,13 +136,13 @@ class Measure:
             samples.append(scrape(namespace, serving))
         after = usage.read(namespace, containers)
         seen = self.load.seen()
-        by_container, node = usage.between(before, after)
+        by_container, machine = usage.between(before, after), usage.busiest(before, after)
         of_pod = max(one.limit for one in containers if one.name == "gunicorn")
         used = {
             limits.GENERATOR: seen.share,
             **{limits.of_container(name): by_container[name].share for name in limits.CONTAINERS},
             limits.PROCESSES: by_container["gunicorn"].share * of_pod / self.processes,
-            limits.NODE: node,
+            limits.NODE: machine.share,
             limits.POOL: busy(samples, "slipway_database_connections"),
             limits.THREADS: busy(samples, "slipway_threads"),
         }
@@ -151,6 +157,7 @@ class Measure:
             p95=total.percentile(95),
             p99=total.percentile(99),
             cores={name: one.cores for name, one in by_container.items()},
+            others=machine.others,
             throttled=throttled,
             used=used,
             seconds=in_service(samples),
@@ -161,7 +168,5 @@ class Measure:
 def told(one: Step) -> str:
     """For a person."""
     verdict = f"BROKEN: {'; '.join(one.broken)}; {one.limiting}" if one.broken else "kept"
-    return (
-        f"{one.offered:.0f} requests/s, p95 {one.p95} ms, p99 {one.p99} ms,"
-        f" gunicorn {one.cores['gunicorn']:.2f} cores, node {one.used[limits.NODE]:.0%}: {verdict}"
-    )
+    used = f"cores: gunicorn {one.cores['gunicorn']:.2f}, others {one.others:.2f}"
+    return f"{one.offered:.0f} requests/s, p95 {one.p95} ms, p99 {one.p99} ms, {used}: {verdict}"

@@ -9,6 +9,7 @@ from typing import Any
 from deploy.shell import Failure
 
 from .advice import FORMULAS
+from .generator import NAME as LOAD
 from .limits import CONTAINERS, NODE, POOL, THREADS
 
 NAMES = {
@@ -17,6 +18,7 @@ NAMES = {
     "cpu_request": "`gunicorn.resources.requests.cpu`",
     "hpa_cpu": "`hpa.cpu`",
 }
+CORES = (*CONTAINERS, LOAD)
 Json = Mapping[str, Any]
 
 
@@ -72,7 +74,7 @@ def circumstances(kept: Json) -> Iterator[str]:
     yield f"pod had {gunicorn['processes']} processes of {gunicorn['threads']} threads and a limit"
     yield f"of {gunicorn['cpu_limit']:g} cores. A rate is kept when {how['seconds']:g} s of it, as"
     yield "the profile `open`, keep the SLO of each route, and the rate told is at most"
-    yield f"{how['tolerance']:.0%} below one that did not."
+    yield f"{100 * how['tolerance']:.0f} % below one that did not."
 
 
 def recommended(kept: Json) -> Iterator[str]:
@@ -88,15 +90,15 @@ def recommended(kept: Json) -> Iterator[str]:
 
 def steps(one: Json) -> Iterator[str]:
     times = ("requests/s", "p95, ms", "p99, ms", "in service, ms")
-    yield from head(*times, f"cores: {', '.join(CONTAINERS)}", "node", "threads", "pool", "")
+    yield from head(*times, f"cores: {', '.join(CORES)}, others", "node", "threads", "pool", "")
     for step in one["steps"]:
         verdict = "kept"
         if step["broken"]:
             verdict = f"broken: {'; '.join(step['broken'])}; {step['limiting']}"
         yield row(
             *(f"{step[name]:g}" for name in ("offered", "p95", "p99", "ms_in_service")),
-            ", ".join(f"{step['cores'][name]:g}" for name in CONTAINERS),
-            *(f"{step['used'][name]:.0%}" for name in (NODE, THREADS, POOL)),
+            ", ".join(f"{one:g}" for one in (*map(step["cores"].get, CORES), step["others"])),
+            *(f"{100 * step['used'][name]:.0f} %" for name in (NODE, THREADS, POOL)),
             verdict,
         )
 

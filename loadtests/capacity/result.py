@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import advice
+from . import advice, limits
 from .measure import Step
 from .search import Found
 from .usage import cores
@@ -52,4 +52,7 @@ def at_broken(found: Found, steps: Sequence[Step]) -> str:
     """What ran out at the least rate that was not kept, as its last step has it."""
     if found.broken is None:
         return "nothing, up to the last rate"
-    return [one for one in steps if one.offered == found.broken][-1].limiting
+    last = [one for one in steps if one.offered == found.broken][-1]
+    if last.limiting != limits.NODE:
+        return last.limiting
+    return f"{limits.NODE}, of which others used {last.others:.1f} cores"

@@ -33,6 +33,8 @@ def values(of_service: image.Image, pods: int) -> Json:
         # No mail is sent, so nobody has to.
         "worker": {"enabled": False},
         "service": {"type": "ClusterIP", "nodePorts": {"http": None, "https": None}},
+        # Nobody is left to be served when it goes.
+        "drain": {"preStopSeconds": 1, "gunicornSeconds": 1},
         # Metrics are read through the API server, whose address no policy knows.
         "networkPolicy": {"enabled": False},
         "extraEnvs": [{"name": name, "value": UNLIMITED} for name in LIMITS],

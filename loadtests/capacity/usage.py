@@ -15,11 +15,13 @@ from deploy.shell import run
 
 GROUP = "/sys/fs/cgroup"
 FILES = (f"{GROUP}/cpu.stat", f"{GROUP}/cpu/cpu.stat")
-SCRIPT = f"""head -n 1 /proc/stat
+SCRIPT = f"""grep -E "^(cpu|btime) " /proc/stat
 echo usage $(cat {GROUP}/cpuacct/cpuacct.usage {GROUP}/cpu/cpuacct.usage 2>/dev/null | head -n 1)
 cat {" ".join(FILES)} 2>/dev/null
 cat /proc/uptime
 """
+# What /proc/stat counts in, of a second: proc(5).
+USER_HZ = 100
 Json = Mapping[str, Any]
 
 
@@ -40,8 +42,11 @@ class Usage:
     cpu: float
     periods: float
     throttled: float
-    node_busy: float
-    node_total: float
+    # When the machine was started: nodes that are parts of one have this in common.
+    machine: int
+    # Of all its processors.
+    busy: float
+    total: float
 
 
 def cores(quantity: str) -> float:
@@ -72,9 +77,9 @@ def parse(text: str) -> Usage:
     lines = [line.split() for line in text.splitlines()]
     for name, *values in lines:
         fields.setdefault(name, values)
-    jiffies = [float(value) for value in fields["cpu"][:8]]
+    times = [float(value) / USER_HZ for value in fields["cpu"][:8]]
     # user nice system idle iowait irq softirq steal: what is not idle was used, be it by others.
-    idle = jiffies[3] + jiffies[4]
+    idle = times[3] + times[4]
     if fields["usage"]:
         cpu = float(fields["usage"][0]) / 1e9
     else:
@@ -84,8 +89,9 @@ def parse(text: str) -> Usage:
         cpu,
         float(fields.get("nr_periods", ["0"])[0]),
         float(fields.get("nr_throttled", ["0"])[0]),
-        sum(jiffies) - idle,
-        sum(jiffies),
+        int(fields["btime"][0]),
+        sum(times) - idle,
+        sum(times),
     )
 
 
@@ -111,15 +117,23 @@ class Used:
     throttled: float
 
 
-def between(
-    before: Mapping[Container, Usage], after: Mapping[Container, Usage]
-) -> tuple[dict[str, Used], float]:
-    """By container's name; and the share of the busiest node's processors that was used."""
+@dataclass(frozen=True)
+class Machine:
+    """Between two readings: the share of its processors that was used, and cores by others."""
+
+    share: float
+    others: float
+
+
+Readings = Mapping[Container, Usage]
+
+
+def between(before: Readings, after: Readings) -> dict[str, Used]:
+    """By container's name."""
     used: dict[str, Used] = {}
-    node = 0.0
     for container, then in before.items():
         now = after[container]
-        seen = (now.cpu - then.cpu) / (now.at - then.at)
+        seen = _cores(then, now)
         periods = now.periods - then.periods
         throttled = (now.throttled - then.throttled) / periods if periods else 0.0
         so_far = used.get(container.name, Used(0, 0, 0))
@@ -128,6 +142,21 @@ def between(
             max(so_far.share, seen / container.limit),
             max(so_far.throttled, throttled),
         )
-        total = now.node_total - then.node_total
-        node = max(node, (now.node_busy - then.node_busy) / total if total else 0.0)
-    return used, node
+    return used
+
+
+def busiest(before: Readings, after: Readings) -> Machine:
+    """The machine whose processors were used most. Others are all but these containers."""
+    found = []
+    for machine in {usage.machine for usage in before.values()}:
+        ours = [one for one, usage in before.items() if usage.machine == machine]
+        then, now = before[ours[0]], after[ours[0]]
+        busy = now.busy - then.busy
+        own = sum(_cores(before[one], after[one]) for one in ours)
+        others = max(0.0, busy / (now.at - then.at) - own)
+        found.append(Machine(busy / (now.total - then.total), others))
+    return max(found, key=lambda machine: machine.share)
+
+
+def _cores(then: Usage, now: Usage) -> float:
+    return (now.cpu - then.cpu) / (now.at - then.at)

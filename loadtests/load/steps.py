@@ -51,9 +51,15 @@ class Counted:
 
     def __init__(self) -> None:
         self.routes: dict[str, Measured] = {}
+        self.errors: Counter[str] = Counter()
+
+    def clear(self) -> None:
+        self.routes.clear()
+        self.errors.clear()
 
     def note(
         self,
+        request_type: str,
         name: str,
         response_time: float,
         context: dict[str, Any],
@@ -63,6 +69,8 @@ class Counted:
         time = bucket(response_time + context.get("late", 0))
         one = Measured(1, int(exception is not None), Counter([time]))
         self.routes[name] = self.routes.get(name, Measured()) + one
+        if exception is not None:
+            self.errors[f"{request_type} {name}: {exception}"] += 1
 
     @property
     def number(self) -> int:
@@ -78,7 +86,7 @@ def step(users: list[Steady], counted: Counted, asked: dict[str, float]) -> dict
         for index, user in enumerate(users)
     ]
     gevent.sleep(asked["warm_up"])
-    counted.routes.clear()
+    counted.clear()
     processor = time.process_time()
     gevent.sleep(max(0.0, end - time.monotonic()))
     answered, processor = counted.number, time.process_time() - processor
@@ -88,6 +96,7 @@ def step(users: list[Steady], counted: Counted, asked: dict[str, float]) -> dict
         "answered": answered,
         "unsent": sum(walk.value or 0 for walk in walks),
         "cores": processor / asked["seconds"],
+        "errors": counted.errors,
         "routes": {
             route: {"requests": seen.requests, "failures": seen.failures, "times": seen.times}
             for route, seen in counted.routes.items()

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from answers import until
@@ -24,13 +25,24 @@ from capacity.measure import Step, broken
 from capacity.report import quote, short, whole
 from capacity.result import result
 from capacity.search import LEAST, Found, search
-from capacity.usage import Container, Usage, between, containers, cores, parse
+from capacity.usage import (
+    Container,
+    Machine,
+    Usage,
+    Used,
+    between,
+    busiest,
+    containers,
+    cores,
+    parse,
+)
 from deploy.image import ROOT
 from deploy.shell import Failure, attempt
 from hypothesis import given
 from hypothesis import strategies as st
 from load.measured import Measured
 from load.slo import Gate, Limits
+from serving import Server, migrate, serving
 
 # Requests per second: from ten doublings below any first rate to what no laptop makes.
 rates = st.floats(2, 5000)
@@ -110,7 +122,7 @@ def test_a_rate_that_was_not_reached_by_idle_servers_is_the_generators_fault() -
 
 def test_where_nothing_is_full_the_nearest_is_told() -> None:
     told = limits.limiting(IDLE | {NODE: 0.72}, {}, 1)
-    assert told == f"none is full; nearest is {NODE} (72%)"
+    assert told == f"none is full; nearest is {NODE} (72 %)"
 
 
 @pytest.mark.parametrize(
@@ -150,9 +162,9 @@ def test_the_hpa_aims_at_what_is_used_at_seven_tenths() -> None:
 
 
 def step(offered: float, gunicorn: float, *broken: str, limiting: str = "") -> Step:
-    spent = {"gunicorn": gunicorn, "nginx": 0.1, "postgresql": 0.3, "valkey": 0.05}
+    spent = {"gunicorn": gunicorn, "nginx": 0.1, "postgresql": 0.3, "valkey": 0.05, "load": 0.2}
     idle = dict.fromkeys(CONTAINERS, 0.0)
-    return Step(offered, offered, [*broken], 40, 90, spent, idle, IDLE, 0.02, limiting)
+    return Step(offered, offered, [*broken], 40, 90, spent, 0.4, idle, IDLE, 0.02, limiting)
 
 
 GUNICORN = {"processes": 2, "threads": 8, "resources": {"limits": {"cpu": "2"}}}
@@ -168,7 +180,8 @@ def test_a_result_is_made_of_the_highest_rate_that_was_kept() -> None:
         step(120, 1.2),
     ]
     told = result(2, Found(120, 160), steps, GUNICORN)
-    assert (told["kept"], told["broken"], told["limiting"]) == (120, 160, NODE)
+    ran_out = f"{NODE}, of which others used 0.4 cores"
+    assert (told["kept"], told["broken"], told["limiting"]) == (120, 160, ran_out)
     # 1.2 of gunicorn's and 0.1 of nginx's; two pods with two cores each as their limit.
     assert (told["cores"], told["per_core"], told["per_core_of_limit"]) == (1.3, 92.3, 30)
     assert told["recommended"] == {
@@ -196,14 +209,14 @@ def test_without_a_rate_that_was_broken_nothing_ran_out() -> None:
     assert told["limiting"] == "nothing, up to the last rate"
 
 
-STAT = "cpu  100 0 100 700 100 0 0 0 0 0\n"
+STAT = "cpu  100 0 100 700 100 0 0 0 0 0\nbtime 7\n"
 V1 = STAT + "usage 2500000000\nnr_periods 10\nnr_throttled 4\nthrottled_time 9\n50.5 99\n"
 V2 = STAT + "usage\nusage_usec 2500000\nuser_usec 1\nnr_periods 10\nnr_throttled 4\n50.5 99\n"
 
 
 @pytest.mark.parametrize("text", [V1, V2])
 def test_both_versions_of_control_groups_are_read(text: str) -> None:
-    assert parse(text) == Usage(50.5, 2.5, 10, 4, 200, 1000)
+    assert parse(text) == Usage(50.5, 2.5, 10, 4, 7, 2, 10)
 
 
 def test_a_group_without_a_limit_was_never_held_back() -> None:
@@ -212,12 +225,11 @@ def test_a_group_without_a_limit_was_never_held_back() -> None:
 
 def test_what_was_used_is_told_of_all_pods_and_of_the_one_that_used_most() -> None:
     one, two = (Container(name, "gunicorn", "node", 2) for name in ("a", "b"))
-    before = {one: Usage(10, 1, 0, 0, 100, 1000), two: Usage(50, 7, 0, 0, 100, 1000)}
-    after = {one: Usage(20, 11, 100, 25, 900, 2000), two: Usage(60, 12, 100, 0, 900, 2000)}
-    used, node = between(before, after)
-    assert (used["gunicorn"].cores, used["gunicorn"].share) == (1.5, 0.5)
-    assert used["gunicorn"].throttled == 0.25
-    assert node == 0.8
+    before = {one: Usage(10, 1, 0, 0, 7, 0, 0), two: Usage(50, 7, 0, 0, 7, 0, 0)}
+    after = {one: Usage(20, 11, 100, 25, 7, 20, 25), two: Usage(60, 12, 100, 0, 7, 20, 25)}
+    assert between(before, after) == {"gunicorn": Used(cores=1.5, share=0.5, throttled=0.25)}
+    # One machine has both: 2 cores of its 2.5 worked, 1.5 of them for us.
+    assert busiest(before, after) == Machine(share=0.8, others=0.5)
 
 
 def test_sidecars_are_measured_and_what_has_ended_is_not() -> None:
@@ -241,9 +253,11 @@ def test_sidecars_are_measured_and_what_has_ended_is_not() -> None:
     assert cores("2") == 2
 
 
-def seen(*times: int) -> Seen:
+def seen(*times: int, errors: Counter[str] | None = None) -> Seen:
     """So many milliseconds each, of one route."""
-    return Seen({"/me": Measured(len(times), 0, Counter(times))}, len(times), 0, 0.1)
+    errors = errors or Counter()
+    one = Measured(len(times), errors.total(), Counter(times))
+    return Seen({"/me": one}, len(times), 0, 0.1, errors)
 
 
 def test_a_step_is_judged_by_the_slo_and_by_whether_its_rate_was_reached() -> None:
@@ -251,11 +265,12 @@ def test_a_step_is_judged_by_the_slo_and_by_whether_its_rate_was_reached() -> No
     assert broken(seen(*[40] * 95, *[300] * 5), 10, 10, gate) == []
     assert broken(seen(*[40] * 94, *[300] * 6), 10, 10, gate) == ["/me (p95)"]
     assert broken(seen(*[40] * 94), 10, 10, gate) == ["9.4 requests/s reached"]
+    failed = seen(*[40] * 100, errors=Counter({"GET /me: 500": 1, "GET /me: 503": 2}))
+    assert broken(failed, 10, 10, gate) == ["/me (failures)", "2 x GET /me: 503"]
     with pytest.raises(Failure, match="too few"):
         broken(seen(40), 10, 10, gate)
 
 
-@pytest.mark.skipif(not RESULT.exists(), reason="make capacity has not been run")
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_tables_are_those_of_capacity_json(path: Path) -> None:
     block = DOCUMENTS[path](json.loads(RESULT.read_text()))
@@ -280,6 +295,66 @@ def test_what_was_never_kept_has_a_row_too() -> None:
     }  # fmt: skip
     assert f"| 1 | below 1 |  |  | {POOL} |" in short(kept)
     assert f"broken: /me (p95); {POOL}" in whole(kept)
+
+
+FAULTS_TOKEN = "faults-" * 4
+# One address is many users.
+UNLIMITED = dict.fromkeys(["RATE_LIMIT", "LOGIN_LIMIT", "SIGNUP_LIMIT"], "1000000 per minute")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    subprocess.run(["make", "loadtests/.venv/.ready"], cwd=ROOT, check=True, capture_output=True)
+    url = f"sqlite:///{tmp_path}/slipway.db"
+    migrate(url)
+    with serving(tmp_path, url, FAULTS_TOKEN=FAULTS_TOKEN, **UNLIMITED) as server:
+        yield server
+
+
+def faults(server: Server, *options: str) -> None:
+    known = {"FAULTS_TOKEN": FAULTS_TOKEN, "OPS_PORT": str(server.ops_port)}
+    subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "slipway", "faults", *options],
+        env={**os.environ, "ENVIRONMENT": "development", **known},
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def stepping(server: Server, *asked: dict[str, float]) -> Iterator[dict[str, Any]]:
+    """What four users see at each rate, one after the other."""
+    host = f"--host=http://127.0.0.1:{server.port}"
+    with subprocess.Popen(
+        [ROOT / "loadtests/.venv/bin/python", "-m", "load.steps", host, "--users=4"],
+        env={"PYTHONPATH": str(ROOT / "loadtests")},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        assert "processor" in json.loads(process.stdout.readline())
+        for one in asked:
+            process.stdin.write(json.dumps(one) + "\n")
+            process.stdin.flush()
+            yield json.loads(process.stdout.readline())
+
+
+def test_a_step_counts_from_when_requests_were_due_and_leaves_nothing_for_the_next(
+    server: Server,
+) -> None:
+    one = {"rate": 20.0, "warm_up": 0.5, "seconds": 3.0}
+    told = stepping(server, one, one, one)
+    assert next(told)["answered"] > 0
+    # Four users who wait 400 ms each ask 10 times a second: half of what is due never begins.
+    latency = ("--kind", "latency", "--percent", "100", "--milliseconds", "400")
+    faults(server, "start", "--route", "*", "--seconds", "60", *latency)
+    slow = next(told)
+    assert slow["unsent"] > 0
+    assert slow["answered"] < 40
+    assert max(int(ms) for route in slow["routes"].values() for ms in route["times"]) > 1000
+    faults(server, "stop")
+    after = next(told)
+    assert after["routes"].keys() <= {"/", "/me", "/api/users/<id:user_id>"}
+    assert sum(route["failures"] for route in after["routes"].values()) == 0
+    assert after["answered"] > slow["answered"]
 
 
 COMMAND = (sys.executable, "-m", "capacity")
@@ -314,14 +389,14 @@ def is_gone() -> bool:
 @NEEDS
 @pytest.mark.alone
 def test_a_run_tells_a_rate_and_what_ran_out_and_leaves_nothing(tmp_path: Path) -> None:
-    before = RESULT.read_text() if RESULT.exists() else ""
+    before = RESULT.read_text()
     with running(tmp_path) as (process, said):
         assert process.wait(300) == 0, said()
     assert re.search(r"1 pod, rate 1/2: 8 requests/s, p95 \d+ ms", said()), said()
     told = re.search(r"^capacity: 1 pod: .*requests/s.*; what ran out: (.+)$", said(), re.MULTILINE)
     assert told, said()
     assert "nothing is written" in said()
-    assert before == (RESULT.read_text() if RESULT.exists() else "")
+    assert before == RESULT.read_text()
     assert is_gone()
 
 
