@@ -1,6 +1,6 @@
 """A pytest plugin: what is cheap runs first, and each file's time is told at the end.
 
-With `-n 2 --dist loadfile --no-loadscope-reorder`, two processes share the files. Then what waits
+With `-n 3 --dist loadfile --no-loadscope-reorder`, three processes share the files. Then what waits
 for a cluster most of its time begins first, beside all the others, and what is marked `alone`
 comes last, when nothing else runs: it counts lost requests, or needs the cluster to itself.
 """

@@ -268,3 +268,15 @@ def test_a_mistake_of_ours_is_not_taken_for_an_absent_valkey(
         patch.setattr("slipway.identity.claimed", lambda: 1 / 0)
         problem(client.get("/expensive"), 500)
     assert left(client.get("/expensive")) == 1
+
+
+@pytest.mark.needs("engine")
+def test_a_limit_is_one_question_to_valkey(shared_valkey: str, tmp_path: Path) -> None:
+    url = shared_valkey.replace("/0", "/9")
+    with redis.Redis.from_url(url) as counts, behind_a_proxy(tmp_path, url) as (client, _):
+        counts.flushdb()
+        client.get("/me")
+        counts.config_resetstat()
+        assert left(client.get("/me")) == 3
+        asked = {name: said["calls"] for name, said in counts.info("commandstats").items()}
+    assert asked["cmdstat_evalsha"] == 1

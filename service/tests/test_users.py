@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from slipway.database import db
@@ -403,3 +404,21 @@ def test_what_is_accepted_comes_back_as_it_was_sent(
         kept = client.get(answer.headers["Location"]).get_json()
         assert (kept["name"], kept["email"]) == (name.strip(), email.lower())
         client.delete(answer.headers["Location"])
+
+
+def test_only_what_writes_needs_a_transaction(app: Flask, client: FlaskClient, ann: str) -> None:
+    alone: list[bool] = []
+    with app.app_context():
+        engine = db.engine
+
+    def note(connection: Any, *_: object) -> None:
+        is_postgresql = connection.dialect.name == "postgresql"
+        alone.append(is_postgresql and connection.connection.dbapi_connection.autocommit)
+
+    event.listen(engine, "after_cursor_execute", note)
+    for path in (ann, "/api/users"):
+        assert client.get(path).status_code == 200
+    assert set(alone) == {engine.dialect.name == "postgresql"}
+    alone.clear()
+    assert client.patch(ann, json={"name": "Bob"}).status_code == 200
+    assert set(alone) == {False}
