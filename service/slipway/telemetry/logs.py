@@ -33,7 +33,7 @@ from slipway.telemetry.metrics import ROUTE, UNMATCHED, route
 FIELDS = ("timestamp", "level", "event", "logger", "trace_id", "span_id", "request_id")
 LINE_BYTES = 4000
 # Access lines that follow each other more closely are written together, seconds.
-TOGETHER_SECONDS = 0.005
+TOGETHER_SECONDS = 0.02
 # A traceback keeps its end, which says what happened and where; other texts keep their beginning.
 TRACEBACK_CHARACTERS = 2000
 TEXT_CHARACTERS = 500

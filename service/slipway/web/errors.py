@@ -35,7 +35,7 @@ def wants_page() -> bool:
 
 
 def _as_page(response: Response) -> Response:
-    if response.mimetype != CONTENT_TYPE or not may_be_page():
+    if response.status_code < 400 or response.mimetype != CONTENT_TYPE or not may_be_page():
         return response
     response.vary.add("Accept")
     if wants_page():
