@@ -63,7 +63,9 @@ def loading(folder: Path, *command: str, **settings: str) -> Iterator[Loading]:
     environment = {"PYTHONPATH": str(ROOT / "helm"), "NAMESPACE": NAMESPACE, "RELEASE": NAME}
     with log.open("w") as output:
         process = subprocess.Popen(
-            command or COMMAND, cwd=ROOT, env=known | environment | settings,
+            # A shell lets what it starts in the background ignore Ctrl-C, and so would this.
+            ["env", "--default-signal=INT", *(command or COMMAND)],
+            cwd=ROOT, env=known | environment | settings,
             stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     try:

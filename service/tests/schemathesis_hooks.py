@@ -4,6 +4,7 @@ Each call is an admin's with a session of its own, by the same database: calls c
 users, end sessions and use refresh tokens up.
 """
 
+import uuid
 from typing import Any
 
 import schemathesis
@@ -47,3 +48,12 @@ class Refresh(_Bearer):
     """For what takes no access token."""
 
     kind = "refresh_token"
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
+    """A key for each POST: a story that is tried again would be told of what it then deleted."""
+    headers: dict[str, Any] = dict(case.headers or {})
+    key = headers.get("Idempotency-Key")
+    if isinstance(key, str) and 0 < len(key) <= 200:
+        case.headers["Idempotency-Key"] = f"{key}{uuid.uuid4().hex}"
