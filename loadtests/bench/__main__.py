@@ -16,6 +16,7 @@ from typing import Any
 from deploy import shell
 from deploy.image import check_engine
 from deploy.shell import Failure, attempt, need, say
+from marked import quote
 
 from . import kit
 from .backing import collector, database, valkey
@@ -23,7 +24,7 @@ from .changes import changes, short_of_it
 from .data import ROWS, fill
 from .engine import ROOT
 from .keyset import keyset
-from .report import quote, short, whole
+from .report import short, whole
 from .rounds import ROUNDS, SECONDS
 from .routes import ROUTES
 from .scrape import scrape
@@ -86,7 +87,7 @@ def write(result: dict[str, Any]) -> None:
     RESULT.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     for name, block in QUOTED.items():
         document = ROOT / name
-        document.write_text(quote(document.read_text(), block(result)))
+        document.write_text(quote(document.read_text(), "bench", block(result)))
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-from deploy.shell import Failure
 
 from .changes import told
 from .rounds import Figures
@@ -76,11 +73,3 @@ def table(seen: Mapping[str, Figures], columns: tuple[str, ...] = tuple(COLUMNS)
     for name, figures in seen.items():
         cells = (told(figures[column]) if column in figures else "" for column in shown)
         yield f"| {name} | {' | '.join(cells)} |"
-
-
-def quote(document: str, block: str) -> str:
-    """`document` with what stands between the markers replaced."""
-    marked = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
-    if not marked.search(document):
-        raise Failure("there is no <!-- bench --> … <!-- /bench --> to fill")
-    return marked.sub(lambda match: f"{match[1]}{block}\n{match[2]}", document)

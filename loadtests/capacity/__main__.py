@@ -13,10 +13,11 @@ from deploy import shell
 from deploy.image import ROOT
 from deploy.shell import Failure, need, say, setting
 from load import slo
+from marked import quote
 
 from . import generator
 from .measure import Measure, Step, told
-from .report import number, quote, short, whole
+from .report import number, short, whole
 from .result import result
 from .search import search
 from .stage import Stage, machine, stage
@@ -95,7 +96,7 @@ def summary(pods: str, one: dict[str, Any]) -> str:
 def write(kept: dict[str, Any]) -> None:
     RESULT.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
     for path, block in DOCUMENTS.items():
-        path.write_text(quote(path.read_text(), block(kept)))
+        path.write_text(quote(path.read_text(), "capacity", block(kept)))
 
 
 def numbers(text: str) -> list[int]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-from deploy.shell import Failure
 
 from .advice import FORMULAS
 from .generator import NAME as LOAD
@@ -101,11 +98,3 @@ def steps(one: Json) -> Iterator[str]:
             *(f"{100 * step['used'][name]:.0f} %" for name in (NODE, THREADS, POOL)),
             verdict,
         )
-
-
-def quote(document: str, block: str) -> str:
-    """`document` with what stands between the markers replaced."""
-    marked = re.compile(r"(<!-- capacity -->\n).*?(<!-- /capacity -->)", re.DOTALL)
-    if not marked.search(document):
-        raise Failure("there is no <!-- capacity --> … <!-- /capacity --> to fill")
-    return marked.sub(lambda match: f"{match[1]}{block}\n{match[2]}", document)

@@ -20,7 +20,7 @@ from bench.changes import changes, short_of_it
 from bench.data import Data, fill
 from bench.engine import ROOT, Usage, parse_usage, usage
 from bench.net import ask
-from bench.report import quote, table
+from bench.report import table
 from bench.rounds import Sample, figures
 from bench.routes import ROUTES, asked
 from bench.servers import DIRECT, FASTAPI, KIT, OPEN, Server, Servers, Stage, servers
@@ -28,6 +28,7 @@ from bench.wrk import Measure, parse, wrk
 from deploy.shell import Failure, run
 from hypothesis import given
 from hypothesis import strategies as st
+from marked import quote
 
 REPORT = """Running 4s test @ http://127.0.0.1:8080/
   1 threads and 16 connections
@@ -175,12 +176,12 @@ def test_a_table_has_the_columns_that_are_there() -> None:
 def test_a_readme_quotes_the_last_result(document: str) -> None:
     text = (ROOT / document).read_text()
     block = QUOTED[document](json.loads(RESULT.read_text()))
-    assert quote(text, block) == text, "run: make bench"
+    assert quote(text, "bench", block) == text, "run: make bench"
 
 
 def test_a_readme_without_markers_is_told() -> None:
     with pytest.raises(Failure, match="<!-- bench -->"):
-        quote("# How fast", "table")
+        quote("# How fast", "bench", "table")
 
 
 # ── The contenders themselves ────────────────────────────────────────────────────────────────────

@@ -22,7 +22,7 @@ from capacity.__main__ import DOCUMENTS, RESULT, STEPS, TOLERANCE
 from capacity.generator import Seen
 from capacity.limits import CONTAINERS, GENERATOR, NODE, POOL, PROCESSES, THREADS, of_container
 from capacity.measure import Step, broken
-from capacity.report import quote, short, whole
+from capacity.report import short, whole
 from capacity.result import result
 from capacity.search import LEAST, Found, search
 from capacity.usage import (
@@ -42,6 +42,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from load.measured import Measured
 from load.slo import Gate, Limits
+from marked import quote
 from serving import Server, migrate, serving
 
 # Requests per second: from ten doublings below any first rate to what no laptop makes.
@@ -275,12 +276,12 @@ def test_a_step_is_judged_by_the_slo_and_by_whether_its_rate_was_reached() -> No
 def test_the_tables_are_those_of_capacity_json(path: Path) -> None:
     block = DOCUMENTS[path](json.loads(RESULT.read_text()))
     text = path.read_text()
-    assert quote(text, block) == text, f"{path} is stale: make capacity writes it"
+    assert quote(text, "capacity", block) == text, f"{path} is stale: make capacity writes it"
 
 
 def test_a_table_needs_its_place() -> None:
     with pytest.raises(Failure, match="capacity"):
-        quote("# Slipway\n", "table")
+        quote("# Slipway\n", "capacity", "table")
 
 
 def test_what_was_never_kept_has_a_row_too() -> None:
