@@ -10,6 +10,7 @@ PROFILE ?= smoke
 venv := service/.venv
 bin := $(venv)/bin
 load := loadtests/.venv
+tf := terraform/.venv
 release := PYTHONPATH=helm $(PYTHON) -m deploy
 sync = cd service && UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 .venv/bin/uv sync --quiet --locked
 
@@ -26,10 +27,10 @@ deploy:  ## Build the image and release it to the current kube context
 undeploy:  ## Take it away again; data volumes stay unless PURGE=1
 	@$(release) undeploy
 
-test: $(venv)/.dev $(load)/.ready  ## Lint, and test all that can run on this machine
+test: $(venv)/.dev $(load)/.ready $(tf)/.ready  ## Lint, and test all that can run on this machine
 	@.ci/test
 
-lint: $(venv)/.dev $(load)/.ready  ## Check formats, types and styles
+lint: $(venv)/.dev $(load)/.ready $(tf)/.ready  ## Check formats, types and styles
 	@.ci/lint
 
 format: $(venv)/.dev  ## Write every file in its format
@@ -58,7 +59,7 @@ mutate: $(venv)/.dev  ## Make faults in the service, one at a time, and tell whi
 	@$(sync) --group dev --group mutation; cd .. && .ci/mutate
 
 clean:  ## Remove the environment and what tools leave behind
-	@rm -rf $(venv) $(load) .*_cache service/.*_cache
+	@rm -rf $(venv) $(load) $(tf) .*_cache service/.*_cache
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 28
@@ -85,4 +86,9 @@ $(venv)/.dev: $(bin)/uv service/pyproject.toml service/uv.lock
 # Locust brings an environment of its own: it holds Flask and its extensions in other versions.
 $(load)/.ready: $(bin)/uv loadtests/pyproject.toml loadtests/uv.lock
 	@cd loadtests && UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 ../$(bin)/uv sync --quiet --locked
+	@touch $@
+
+# checkov pins the versions of most that it needs.
+$(tf)/.ready: $(bin)/uv terraform/pyproject.toml terraform/uv.lock
+	@cd terraform && UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 ../$(bin)/uv sync --quiet --locked
 	@touch $@
