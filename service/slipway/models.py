@@ -24,7 +24,7 @@ USER, ADMIN = "user", "admin"
 
 
 class User(db.Model):  # type: ignore[name-defined,misc]
-    """A person: the example resource that a team replaces by its own, and who may log in."""
+    """A person who may log in."""
 
     __tablename__ = "users"
 

@@ -4,7 +4,7 @@ A cursor is that row's place in the order, signed: it cannot be forged, and it f
 Source of the method: https://use-the-index-luke.com/no-offset
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from flask import current_app, request, url_for
 from flask_smorest import abort
 from itsdangerous import BadData, URLSafeSerializer
-from marshmallow import fields, validate
+from marshmallow import Schema, fields, validate
 from sqlalchemy import Select, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -33,12 +33,35 @@ class PageQuery(StrictSchema):
     cursor = Text(metadata={"description": "Where a page continues: take it from `next`"})
 
 
+class Sort(fields.String):
+    """The name of one of `orders`, by default `id`; a leading `-` turns it round."""
+
+    def __init__(self, orders: Collection[str], **kwargs: Any) -> None:
+        super().__init__(
+            load_default="id",
+            validate=validate.OneOf([*orders, *(f"-{name}" for name in orders)]),
+            metadata={"description": "A leading `-` turns the order round"},
+            **kwargs,
+        )
+
+
+class PageSchema(Schema):
+    """What every list answers with, beside its `items`."""
+
+    next = fields.String(allow_none=True, metadata={"description": "Path of the next page"})
+
+
 @dataclass(frozen=True)
 class Page(Generic[T]):
     """Some rows in order, and the path of the page after them, if there is one."""
 
     items: list[T]
     next: str | None
+
+    @property
+    def links(self) -> dict[str, str]:
+        """The header that leads there too (RFC 8288)."""
+        return {"Link": f'<{self.next}>; rel="next"'} if self.next else {}
 
 
 def _serializer() -> URLSafeSerializer:

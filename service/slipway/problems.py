@@ -17,6 +17,7 @@ from marshmallow import Schema, fields
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
+from slipway.brand import TITLE
 from slipway.telemetry.tracing import trace_id
 
 CONTENT_TYPE = "application/problem+json"
@@ -132,7 +133,7 @@ def _overtaken(_error: StaleDataError) -> Response:
 def init_app(app: Flask) -> ProblemApi:
     """Answer every error of `app` with a problem document; gives what blueprints register with."""
     app.config.update(
-        API_TITLE="Slipway",
+        API_TITLE=TITLE,
         API_VERSION="v1",
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",

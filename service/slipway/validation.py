@@ -84,11 +84,11 @@ class Email(fields.String):
         return value.lower() if isinstance(value, str) else value
 
 
-class Id(fields.Integer):
-    """The number of a row; a JSON number that is whole, however it is written."""
+class Whole(fields.Integer):
+    """A JSON number that is whole, however it is written (`2`, `2.0`)."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(strict=True, validate=validate.Range(1, MAX_ID), **kwargs)
+        super().__init__(strict=True, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if isinstance(value, float) and value.is_integer():
@@ -96,6 +96,13 @@ class Id(fields.Integer):
         if isinstance(value, bool):
             raise self.make_error("invalid")
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Id(Whole):
+    """The number of a row."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Range(1, MAX_ID), **kwargs)
 
 
 class Password(fields.String):

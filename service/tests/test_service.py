@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 
 from slipway import create_app
+from slipway.brand import NAME
 from slipway.database import db
 from slipway.ops import Operations
 
@@ -26,7 +27,7 @@ def test_the_root_links_to_what_answers(client: FlaskClient) -> None:
 
 def test_the_version_is_the_packages(client: FlaskClient) -> None:
     version = client.get("/version").get_json()
-    assert version["name"] == "slipway"
+    assert version["name"] == NAME
     assert re.fullmatch(r"\d+\.\d+\.\d+", version["version"])
 
 

@@ -9,6 +9,7 @@ from flask import current_app, request, url_for
 from marshmallow import Schema, fields
 
 from slipway import cache, limits
+from slipway.brand import NAME
 from slipway.database import now
 from slipway.validation import Blueprint
 
@@ -42,7 +43,7 @@ blueprint = Blueprint("root", __name__, description="The service itself")
 def _index(_root: str) -> dict[str, Any]:
     links = {"users": "users.list_users", "ping": "root.ping", "version": "root.show_version"}
     return {
-        "name": "slipway",
+        "name": NAME,
         "version": VERSION,
         "links": {name: url_for(endpoint) for name, endpoint in links.items()},
     }
@@ -87,4 +88,4 @@ def expensive() -> dict[str, Any]:
 def show_version() -> dict[str, str]:
     """Which release this is."""
     settings = current_app.config["SETTINGS"]
-    return {"name": "slipway", "version": VERSION, "commit": settings.commit}
+    return {"name": NAME, "version": VERSION, "commit": settings.commit}

@@ -1,4 +1,4 @@
-"""Users, the example resource: a team replaces this module, its model, migration and test."""
+"""Users: who may log in, and the example that a team writes its own resource after."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, url_for
 from flask_smorest import abort
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -15,7 +15,7 @@ from slipway.database import db, reads
 from slipway.idempotency import idempotent
 from slipway.limits import sign_ups
 from slipway.models import ADMIN, USER, User
-from slipway.paging import Page, PageQuery, paginate
+from slipway.paging import Page, PageQuery, PageSchema, Sort, paginate
 from slipway.validation import Blueprint, Email, Password, StrictSchema, Text
 
 blueprint = Blueprint("users", __name__, url_prefix="/api/users", description="People")
@@ -75,17 +75,12 @@ class UserPatchSchema(UserSchema):
         super().__init__(partial=True, **kwargs)
 
 
-class UserPageSchema(Schema):
+class UserPageSchema(PageSchema):
     items = fields.List(fields.Nested(UserSchema))
-    next = fields.String(allow_none=True, metadata={"description": "Path of the next page"})
 
 
 class UserQuery(PageQuery):
-    sort = fields.String(
-        load_default="id",
-        validate=validate.OneOf([*ORDERS, *(f"-{name}" for name in ORDERS)]),
-        metadata={"description": "A leading `-` turns the order round"},
-    )
+    sort = Sort(ORDERS)
     name = Text(metadata={"description": "Exactly this name"})
     email = Email(metadata={"description": "Exactly this address, without regard to case"})
     created_from = Moment(metadata={"description": "Created then or later"})
@@ -130,7 +125,7 @@ def list_users(query: dict[str, Any]) -> tuple[Page[User], dict[str, str]]:
     if "created_to" in query:
         rows = rows.where(User.created_at < query["created_to"])
     page = paginate(rows, query, ORDERS)
-    return page, {"Link": f'<{page.next}>; rel="next"'} if page.next else {}
+    return page, page.links
 
 
 @blueprint.post("")

@@ -1,13 +1,22 @@
 """How Alembic reaches the database: where the application does, without its deadlines."""
 
+from typing import Any, Literal
+
 from alembic import context
 from flask import current_app
 from sqlalchemy import NullPool, create_engine, text
 
-from slipway.database import db
+from slipway.database import UTCDateTime, db
 
 # Any number, the same for every migration of this service: PostgreSQL's key of the lock below.
 LOCK = 7_547_926
+
+
+def _rendered(kind: str, item: Any, _context: object) -> str | Literal[False]:
+    """How a new migration writes a column's type: by what the database has, not by our code."""
+    if kind == "type" and isinstance(item, UTCDateTime):
+        return "sa.DateTime(timezone=True)"
+    return False
 
 
 def run() -> None:
@@ -22,6 +31,7 @@ def run() -> None:
             target_metadata=db.metadata,
             render_as_batch=not postgresql,
             compare_server_default=True,
+            render_item=_rendered,
         )
         with context.begin_transaction():
             if postgresql:

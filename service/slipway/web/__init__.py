@@ -10,6 +10,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 
 from slipway import accounts, headers
 from slipway.api.root import VERSION
+from slipway.brand import TITLE
 from slipway.settings import Settings
 from slipway.web import account, assets, docs, errors, forms, home, people
 
@@ -46,7 +47,9 @@ def init_app(app: Flask) -> None:
     )
     app.session_interface = _Sessions()
     app.jinja_env.globals.update(
-        nonce=headers.nonce, release={"version": VERSION, "commit": settings.commit}
+        brand=TITLE,
+        nonce=headers.nonce,
+        release={"version": VERSION, "commit": settings.commit},
     )
     assets.init_app(app)
     errors.init_app(app)
