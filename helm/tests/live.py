@@ -92,7 +92,7 @@ def with_label(image: str, name: str, *lines: str) -> str:
 
 
 def restricted(name: str, image: str, **container: object) -> Json:
-    """A pod of one container, as namespaces under restricted Pod Security take it; label `app`."""
+    """A pod of one container, as a namespace of a release takes it; label `app`."""
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     return {
         "apiVersion": "v1",
@@ -110,7 +110,10 @@ def restricted(name: str, image: str, **container: object) -> Json:
                     "name": name,
                     "image": image,
                     "imagePullPolicy": "IfNotPresent",
-                    "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+                    "resources": {
+                        "requests": {"cpu": "10m", "memory": "32Mi"},
+                        "limits": {"cpu": "1", "memory": "128Mi"},
+                    },
                     "securityContext": security,
                     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
                     **container,

@@ -99,6 +99,8 @@ print(json.dumps({"log-in": log_in, "log-out": log_out}))
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     with on_spare_cluster(NAMESPACE, tmp_path_factory.mktemp("values")) as release:
+        # Whatever follows gets by with it.
+        release.values.append("admissionPolicy: {enabled: true}")
         yield release
     run("kubectl", "delete", "namespace", NEIGHBOUR, "--ignore-not-found")
 
@@ -461,6 +463,8 @@ def test_undeploy_leaves_only_what_it_says(release: Release) -> None:
     said = set(re.findall(r"^deploy:   (\S+)$", output, re.MULTILINE))
     assert set(found) - everywhere == said
     assert {name.split("/")[0] for name in said} == {"persistentvolumeclaim", "secret"}
+    kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings"
+    assert NAMESPACE not in run("kubectl", "get", kinds, "--output=name")
 
 
 def test_an_install_after_it_finds_the_data_again(release: Release) -> None:
