@@ -1,5 +1,8 @@
 """Which tests this machine can run: `@pytest.mark.needs("engine")` and its like.
 
+What needs databases takes a PostgreSQL and a Valkey from TEST_POSTGRES_URL (without a database's
+name) and TEST_VALKEY_URL, and where these are not set, starts its own on the engine.
+
 A test whose need is missing is skipped in one line that says what is missing; with
 REQUIRE_CLUSTER=1 it fails instead, so that a gate cannot pass by skipping.
 """
@@ -25,7 +28,9 @@ def _answers(*command: str) -> bool:
 def missing(need: str) -> str | None:
     """What is missing for `need`, in words, or None when it is there."""
     match need:
-        case "engine":
+        case "databases" if os.environ.keys() >= {"TEST_POSTGRES_URL", "TEST_VALKEY_URL"}:
+            there, what = True, ""
+        case "engine" | "databases":
             there, what = _answers("docker", "version"), "a Docker engine that answers"
         case "cluster":
             there = _answers("kubectl", "--request-timeout=10s", "get", "--raw", "/readyz")
@@ -36,7 +41,7 @@ def missing(need: str) -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(*what): engine, cluster, or a tool's name")
+    config.addinivalue_line("markers", "needs(*what): databases, engine, cluster, or a tool's name")
     config.addinivalue_line("markers", "alone: nothing else may run beside it; see parts.py")
 
 

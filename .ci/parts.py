@@ -12,7 +12,7 @@ from typing import TextIO
 
 import pytest
 
-DEAR = ["engine", "cluster"]
+DEAR = ["databases", "engine", "cluster"]
 # The lock that all processes of a run share.
 _turn = pytest.StashKey[TextIO]()
 

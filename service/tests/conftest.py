@@ -13,7 +13,7 @@ import pytest
 import redis
 from answers import MIGRATE, settings, signed_in, until
 from argon2 import PasswordHasher
-from containers import new_database, postgres_server, running, valkey_server
+from containers import new_database, numbered, postgres_server, running, valkey_server
 from flask import Flask
 from flask.testing import FlaskClient
 from post import MAILPIT, Mailpit, Peer, peer
@@ -27,6 +27,9 @@ from slipway.models import ADMIN
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """A PostgreSQL server's URL, without the database's name."""
+    if given := os.environ.get("TEST_POSTGRES_URL"):
+        yield given
+        return
     with postgres_server(secrets.token_hex(16)) as url:
         yield url
 
@@ -42,6 +45,11 @@ def two_postgres() -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def shared_valkey() -> Iterator[str]:
     """The URL of a Valkey that tests empty."""
+    if given := os.environ.get("TEST_VALKEY_URL"):
+        # It is all processes': each has two of its databases, which are 16.
+        process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        yield numbered(given, 2 * process)
+        return
     with valkey_server() as url:
         yield url
 
@@ -75,7 +83,7 @@ def postgres_url(postgres: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("engine"))])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("databases"))])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a new, empty database of each kind."""
     if request.param == "sqlite":

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
@@ -87,3 +88,16 @@ def new_database(postgres: str) -> Iterator[str]:
         admin.execute(f"CREATE DATABASE {name}")
         yield postgres + name
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def numbered(valkey: str, number: int) -> str:
+    """The URL of that one of a Valkey's databases."""
+    return urlsplit(valkey)._replace(path=f"/{number}").geturl()
+
+
+def spare(valkey: str) -> str:
+    """The URL of the database beside that one, emptied."""
+    url = numbered(valkey, int(urlsplit(valkey).path[1:]) + 1)
+    with redis.Redis.from_url(url) as emptied:
+        emptied.flushdb()
+    return url

@@ -12,6 +12,7 @@ import httpx
 import proxy
 import pytest
 from answers import ANN, MIGRATE, problem, settings, signed_in
+from containers import spare
 from flask import Flask, Response, abort, request
 from flask.testing import FlaskClient
 from serving import migrate, serving
@@ -258,7 +259,7 @@ def test_of_200_clients_of_several_processes_one_makes_the_answer(
     url = f"sqlite:///{tmp_path}/slipway.db"
     migrate(url)
     environment = {
-        "REDIS_URL": shared_valkey.replace("/0", "/7"),
+        "REDIS_URL": spare(shared_valkey),
         "WEB_CONCURRENCY": "2",
         "WEB_THREADS": "16",
     }
@@ -340,7 +341,7 @@ def test_a_change_while_valkey_is_away_is_not_hidden_after(
     shared_valkey: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slipway.valkey.PAUSE_SECONDS", 0)
-    with proxy.before(shared_valkey.replace("/0", "/6")) as (valkey, redis_url):
+    with proxy.before(spare(shared_valkey)) as (valkey, redis_url):
         app = create_app(settings(database_url=f"sqlite:///{tmp_path}/s.db", redis_url=redis_url))
         app.test_cli_runner().invoke(args=MIGRATE)
         client = signed_in(app, "admin@example.com", ADMIN)
@@ -355,7 +356,7 @@ def test_a_change_while_valkey_is_away_is_not_hidden_after(
 @pytest.mark.needs("engine")
 def test_replicas_see_each_others_changes(postgres_url: str, shared_valkey: str) -> None:
     both = [
-        create_app(settings(database_url=postgres_url, redis_url=shared_valkey.replace("/0", "/5")))
+        create_app(settings(database_url=postgres_url, redis_url=spare(shared_valkey)))
         for _ in range(2)
     ]
     both[0].test_cli_runner().invoke(args=MIGRATE)

@@ -11,6 +11,7 @@ import proxy
 import pytest
 import redis
 from answers import ANN, MIGRATE, PASSWORD, problem, settings, signed_in, until
+from containers import spare
 from flask import Flask
 from flask.testing import FlaskClient
 from serving import migrate, serving
@@ -228,9 +229,8 @@ def test_without_valkey_a_process_counts_for_itself_until_it_is_back(
     shared_valkey: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr("slipway.valkey.PAUSE_SECONDS", 0.5)
-    url = shared_valkey.replace("/0", "/4")
+    url = spare(shared_valkey)
     with redis.Redis.from_url(url) as counts, behind_a_proxy(tmp_path, url) as (client, valkey):
-        counts.flushdb()
         assert [left(client.get("/expensive")) for _ in range(2)] == [4, 3]
         getattr(valkey, how)()
         away = [client.get("/expensive") for _ in range(6)]
@@ -245,7 +245,7 @@ def test_without_valkey_a_process_counts_for_itself_until_it_is_back(
 def test_replicas_count_together(tmp_path: Path, shared_valkey: str) -> None:
     url = f"sqlite:///{tmp_path}/slipway.db"
     migrate(url)
-    environment = {"REDIS_URL": shared_valkey.replace("/0", "/3"), "RATE_LIMIT": "4 per minute"}
+    environment = {"REDIS_URL": spare(shared_valkey), "RATE_LIMIT": "4 per minute"}
     for name in "ab":
         (tmp_path / name).mkdir()
     with (
@@ -271,10 +271,8 @@ def test_a_mistake_of_ours_is_not_taken_for_an_absent_valkey(
 
 
 @pytest.mark.needs("engine")
-def test_a_limit_is_one_question_to_valkey(shared_valkey: str, tmp_path: Path) -> None:
-    url = shared_valkey.replace("/0", "/9")
-    with redis.Redis.from_url(url) as counts, behind_a_proxy(tmp_path, url) as (client, _):
-        counts.flushdb()
+def test_a_limit_is_one_question_to_valkey(valkey: str, tmp_path: Path) -> None:
+    with redis.Redis.from_url(valkey) as counts, behind_a_proxy(tmp_path, valkey) as (client, _):
         client.get("/me")
         counts.config_resetstat()
         assert left(client.get("/me")) == 3

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import redis
 from answers import ANN, PASSWORD, settings, signed_in, until
-from containers import new_database
+from containers import new_database, spare
 from proxy import Proxy
 from serving import Server, migrate, serving
 
@@ -84,7 +84,7 @@ def token(database_url: str) -> str:
 def shared_service(
     tmp_path_factory: pytest.TempPathFactory, postgres: str, shared_valkey: str
 ) -> Iterator[Service]:
-    valkey = shared_valkey.replace("/0", "/2")
+    valkey = spare(shared_valkey)
     with (
         new_database(postgres) as url,
         proxy.before(url) as (database, database_url),
