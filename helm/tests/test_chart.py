@@ -31,6 +31,7 @@ CHART = HELM / "slipway"
 CHARTS = ("slipway", "observability", "loadtests")
 EVALUATION = HELM / "evaluation.yaml"
 NGINX_CONF = HELM.parent / "nginx/nginx.conf"
+CHECKOV = HELM.parent / "terraform/.venv/bin/checkov"
 URL = {"database.existingSecret": "urls"}
 REDIS = URL | {"redis.existingSecret": "urls"}
 
@@ -532,6 +533,21 @@ def test_kube_score_passes(chart: str, arguments: tuple[Any, ...]) -> None:
     text = manifest(*arguments, chart=chart)
     judged = run("kube-score", "score", "--exit-one-on-warning", "-", stdin=text)
     assert judged.returncode == 0, judged.stdout
+
+
+def test_checkov_passes(tmp_path: Path) -> None:
+    """All at once, as it takes seconds to start."""
+    for number, (chart, *arguments) in enumerate(OF_ALL.values()):
+        # Helm says where they go, and the objects do not.
+        placed = re.sub(
+            "^metadata:$",
+            "metadata:\n  namespace: prod",
+            manifest(*arguments, chart=chart),
+            flags=re.M,
+        )
+        (tmp_path / f"{number}.yaml").write_text(placed)
+    judged = run(CHECKOV, f"--config-file={HELM}/checkov.yaml", f"--directory={tmp_path}")
+    assert judged.returncode == 0, judged.stdout + judged.stderr
 
 
 def test_the_tables_of_values_are_fresh() -> None:
