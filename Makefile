@@ -12,6 +12,7 @@ bin := $(venv)/bin
 load := loadtests/.venv
 tf := terraform/.venv
 release := PYTHONPATH=helm $(PYTHON) -m deploy
+publish := PYTHONPATH=helm $(PYTHON) -m publish
 sync = cd service && UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 .venv/bin/uv sync --quiet --locked
 
 run: $(venv)/.runtime  ## Serve on http://127.0.0.1:8000 with an embedded database
@@ -27,8 +28,8 @@ deploy:  ## Build the image and release it to the current kube context
 undeploy:  ## Take it away again; data volumes stay unless PURGE=1
 	@$(release) undeploy
 
-test: $(venv)/.dev $(load)/.ready $(tf)/.ready  ## Lint, and test all that can run on this machine
-	@.ci/test
+test: $(venv)/.dev $(load)/.ready $(tf)/.ready  ## Lint, and test all that can run on this machine (or TESTS alone)
+	@.ci/test $(TESTS)
 
 lint: $(venv)/.dev $(load)/.ready $(tf)/.ready  ## Check formats, types and styles
 	@.ci/lint
@@ -55,6 +56,27 @@ slo: $(venv)/.dev  ## Write rules, alerts, dashboards and the load tests' gate f
 dashboards-preview: $(venv)/.dev  ## Draw every panel into dashboards.html, with data of PROMETHEUS
 	@$(bin)/python -m ops.preview $(or $(PROMETHEUS),http://127.0.0.1:30090)
 
+release:  ## Make VERSION of it: everywhere it stands, a commit and a tag; pushes nothing
+	@$(publish) release
+
+release-notes:  ## Print what the changelog says of the current version
+	@$(publish) release-notes
+
+push:  ## Build the image for PLATFORMS and push it to IMAGE, with SBOM and provenance; dist/image names it
+	@$(publish) push
+
+push-chart:  ## Push the chart to CHARTS (oci://…); dist/chart names it
+	@$(publish) push-chart
+
+sbom:  ## Write what is in IMAGE to dist/sbom.spdx.json
+	@$(publish) sbom
+
+sign:  ## Sign IMAGE, with COSIGN_KEY or by OpenID Connect
+	@$(publish) sign
+
+verify:  ## Check who signed IMAGE, by COSIGN_PUB or GITHUB_REPOSITORY
+	@$(publish) verify
+
 mutate: $(venv)/.dev  ## Make faults in the service, one at a time, and tell which no test notices
 	@$(sync) --group dev --group mutation; cd .. && .ci/mutate
 
@@ -64,8 +86,9 @@ clean:  ## Remove the environment and what tools leave behind
 help:
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 28
 	@echo; echo '  Settings of image, deploy and undeploy: PYTHONPATH=helm python3 -m deploy --help'
+	@echo '  Settings of release, push, sign and their like: PYTHONPATH=helm python3 -m publish --help'
 
-.PHONY: run image deploy undeploy test lint format loadtest loadtest-cluster bench capacity slo dashboards-preview mutate clean help
+.PHONY: run image deploy undeploy test lint format loadtest loadtest-cluster bench capacity slo dashboards-preview release release-notes push push-chart sbom sign verify mutate clean help
 
 $(bin)/uv: service/requirements-uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(f"make: Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 ..." if v < (3, 11) else 0)'

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 from . import context, image, observability, release, url
@@ -9,10 +10,12 @@ from .shell import Failure, say, setting
 
 VARIABLES = """\
 environment (or `make` variables):
+  CONTEXT              the kube context to release to (the current one)
   RELEASE, NAMESPACE   names of the Helm release and its namespace (slipway)
   VALUES               values files of the chart (helm/evaluation.yaml)
   TIMEOUT              how long a rollout may take (5m)
-  IMAGE                deploy this image of the Docker engine, building none
+  IMAGE                deploy this image of the Docker engine, building none; or, for the cluster
+                       to pull, registry/name:1.2.3@sha256:… as `make push` tells it
   IMAGE_REPOSITORY     push the image under this name, for clusters that pull
   IMAGE_LOAD           hand the image's name to this command instead
   BUILD_ARGS           more arguments for `docker buildx build`
@@ -31,20 +34,28 @@ def deploy() -> None:
     watching = _watching(target)
     for one in (target, *watching):
         release.check_idle(one)
+    serving, bring_image = _image(where)
+    settings = [f"image.repository={serving.repository}", f"image.tag={serving.tag}"]
+    for one in watching:
+        release.bring(one, one.name)
+        settings.append(observability.ENDPOINT)
+    target = replace(target, settings=tuple(settings))
+    release.bring(target, str(serving), prepare=bring_image)
+    url.report(target.namespace, target.name)
+    if watching:
+        observability.report()
+
+
+def _image(where: context.Context) -> tuple[image.Image, Callable[[], None]]:
+    """The image, and what brings it to the cluster."""
+    if pulled := image.by_digest(setting("IMAGE")):
+        return pulled, lambda: None
     image.check_engine()
     image.hand_over_command(where, image.Image(image.NAME, "unknown"))
     if not setting("IMAGE"):
         image.build()
     built = image.by_content(setting("IMAGE", image.SERVICE.built))
-    settings = [f"image.repository={built.repository}", f"image.tag={built.tag}"]
-    for one in watching:
-        release.bring(one, one.name)
-        settings.append(observability.ENDPOINT)
-    target = replace(target, settings=tuple(settings))
-    release.bring(target, str(built), prepare=lambda: image.hand_over(where, built))
-    url.report(target.namespace, target.name)
-    if watching:
-        observability.report()
+    return built, lambda: image.hand_over(where, built)
 
 
 def _watching(target: release.Release) -> list[release.Release]:

@@ -1,5 +1,6 @@
 """An image: built, named by its content, and brought to where the cluster finds it."""
 
+import re
 import shlex
 import subprocess
 import tomllib
@@ -11,6 +12,7 @@ from .shell import Failure, attempt, need, run, say, setting, show
 
 ROOT = Path(__file__).parents[2]
 NAME = "slipway"
+BY_DIGEST = re.compile(r"(?P<repository>[^@]+):(?P<tag>[\w.-]+@sha256:[0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -60,21 +62,27 @@ def build_args(folder: Path) -> list[str]:
 
 
 def build(source: Source = SERVICE) -> None:
-    """Build `source.built`. `BUILD_ARGS` are further arguments of `docker buildx build`."""
+    """Build `source.built`."""
+    what = f"building the image {source.built}"
+    buildx(source, "--load", "--provenance=false", f"--tag={source.built}", what=what)
+
+
+def buildx(source: Source, *arguments: str, what: str) -> None:
+    """Build; `BUILD_ARGS` are further arguments of `docker buildx build`."""
     check_engine()
     if attempt("docker", "buildx", "version") is None:
         raise Failure(
             "docker has no buildx plugin, which builds the image. "
             "Install docker-buildx (Debian) or docker-buildx-plugin (Docker's packages)"
         )
-    say(f"building the image {source.built}")
+    say(what)
     show(
-        *("docker", "buildx", "build", "--load", "--provenance=false", f"--tag={source.built}"),
+        *("docker", "buildx", "build", *arguments),
         f"--file={source.folder / 'Dockerfile'}",
         *build_args(source.folder),
         *shlex.split(setting("BUILD_ARGS")),
         str(source.context),
-        what="building the image",
+        what=what,
     )
 
 
@@ -91,6 +99,12 @@ def by_content(built: str, suffix: str = "") -> Image:
     image = Image(repository, ident.strip().removeprefix("sha256:")[:12])
     run("docker", "tag", built, str(image), what="naming the image by its content")
     return image
+
+
+def by_digest(reference: str) -> Image | None:
+    """The image that `registry/name:1.2.3@sha256:…` names, which whoever needs it pulls."""
+    found = BY_DIGEST.fullmatch(reference)
+    return Image(found["repository"], found["tag"]) if found else None
 
 
 def hand_over_command(context: Context, image: Image) -> list[str]:

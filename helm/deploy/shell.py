@@ -8,9 +8,11 @@ import sys
 from typing import Any
 
 HINTS = {
+    "cosign": "https://docs.sigstore.dev/cosign/system_config/installation/ (version 3)",
     "docker": "https://docs.docker.com/engine/install/",
     "helm": "https://helm.sh/docs/intro/install/ (version 4)",
     "kubectl": "https://kubernetes.io/docs/tasks/tools/",
+    "syft": "https://github.com/anchore/syft#installation",
 }
 
 
