@@ -1,11 +1,14 @@
 """Where to deploy: the current kube context, and what kind of cluster is behind it."""
 
+import atexit
 import json
+import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .shell import Failure, attempt, last_line, need, run, say, show
+from .shell import Failure, attempt, last_line, need, run, say, setting, show
 
 KIND_CONFIG = Path(__file__).parents[1] / "kind.yaml"
 KIND_CLUSTER = "slipway"
@@ -32,8 +35,10 @@ def identify(name: str, config: str) -> Context:
 
 
 def current() -> Context:
-    """The current context; where there is none, a new kind cluster."""
+    """The current context, or that of the setting; where there is none, a new kind cluster."""
     need("kubectl")
+    if wanted := setting("CONTEXT"):
+        _choose(wanted)
     name = attempt("kubectl", "config", "current-context")
     if name:
         return identify(name.strip(), attempt("kubectl", "config", "view", "--minify") or "")
@@ -43,6 +48,22 @@ def current() -> Context:
             "Choose one (kubectl config use-context NAME) or install kind: https://kind.sigs.k8s.io"
         )
     return create_cluster()
+
+
+def _choose(name: str) -> None:
+    """Make it the current context of the programs that we start, and of nothing else."""
+    if attempt("kubectl", "config", "get-contexts", name, "--output=name") is None:
+        raise Failure(
+            f"there is no kube context {name!r}, which CONTEXT names. Choose one: "
+            "kubectl config get-contexts"
+        )
+    handle, path = tempfile.mkstemp(prefix="slipway-context-")
+    atexit.register(Path(path).unlink)
+    with os.fdopen(handle, "w") as file:
+        json.dump({"apiVersion": "v1", "kind": "Config", "current-context": name}, file)
+    # Of several files, the first that says something counts.
+    theirs = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
+    os.environ["KUBECONFIG"] = os.pathsep.join([path, theirs])
 
 
 def create_cluster() -> Context:

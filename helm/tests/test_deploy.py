@@ -174,6 +174,30 @@ def test_a_cluster_that_is_away_is_told_before_anything_is_built(
     assert_told(deploy(), f"cluster {name!r} does not answer", "refused", hint)
 
 
+@pytest.mark.needs("kubectl")
+def test_another_context_than_the_current_one_is_deployed_to_and_nothing_of_it_stays(
+    deploy: Deploy, tools: Path, tmp_path: Path
+) -> None:
+    real(tools, "kubectl")
+    stub(tools, "helm", HELM_4)
+    cluster = {"server": "https://127.0.0.1:1"}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "contexts": [{"name": name, "context": {"cluster": "c"}} for name in ("one", "kind-b")],
+        "current-context": "one",
+    }
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    chosen = deploy(CONTEXT="kind-b", TMPDIR=str(temporary))
+    assert_told(chosen, "cluster 'kind-b' does not answer", "kind get clusters")
+    assert list(temporary.iterdir()) == []
+    assert json.loads((tmp_path / "kubeconfig").read_text()) == config
+    assert_told(deploy(CONTEXT="c"), "no kube context 'c', which CONTEXT names", "get-contexts")
+
+
 def test_an_engine_that_is_away_is_told(deploy: Deploy, tools: Path) -> None:
     stub(tools, "docker", "exit 1")
     assert_told(deploy("image"), "image: the Docker engine does not answer", "docker version")
