@@ -11,7 +11,6 @@ from .shell import Failure, say, setting
 VARIABLES = """\
 environment (or `make` variables):
   CONTEXT              the kube context to release to (the current one)
-  CONTEXT              the kube context to release to (the current one)
   RELEASE, NAMESPACE   names of the Helm release and its namespace (slipway)
   VALUES               values files of the chart (helm/evaluation.yaml)
   TIMEOUT              how long a rollout may take (5m)
