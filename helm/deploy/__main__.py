@@ -34,7 +34,7 @@ def deploy() -> None:
     watching = _watching(target)
     for one in (target, *watching):
         release.check_idle(one)
-    serving, bring_image = _image(where)
+    serving, bring_image = image_for(where)
     settings = [f"image.repository={serving.repository}", f"image.tag={serving.tag}"]
     for one in watching:
         release.bring(one, one.name)
@@ -46,7 +46,7 @@ def deploy() -> None:
         observability.report()
 
 
-def _image(where: context.Context) -> tuple[image.Image, Callable[[], None]]:
+def image_for(where: context.Context) -> tuple[image.Image, Callable[[], None]]:
     """The image, and what brings it to the cluster."""
     if pulled := image.by_digest(setting("IMAGE")):
         return pulled, lambda: None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deploy import __main__ as actions
 from deploy import cause, context, image, observability, release, url
 from deploy.context import Context
 from deploy.image import Image
@@ -407,6 +408,18 @@ def test_the_tag_follows_what_is_in_the_image_and_nothing_else(
     tags = [tag("one", names[0]), tag("one", names[1]), tag("two", names[0])]
     subprocess.run(["docker", "rmi", *names, *set(tags)], check=True, capture_output=True)
     assert tags[0] == tags[1] != tags[2]
+
+
+def test_an_image_that_names_its_digest_is_left_to_the_nodes(
+    tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No engine is asked: there is none on the PATH."""
+    reference = f"registry.example.org:5000/slipway:1.2.3@sha256:{'0' * 64}"
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setenv("IMAGE", reference)
+    pulled, bring = actions.image_for(Context("production"))
+    bring()
+    assert (pulled.repository, str(pulled)) == ("registry.example.org:5000/slipway", reference)
 
 
 @pytest.mark.needs("engine")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from deploy.shell import Failure
-from publish import changelog, version
+from publish import changelog, registry, version
 
 ROOT = Path(__file__).parents[2]
 NEXT = "9.0.0"
@@ -168,3 +168,34 @@ def test_the_changelog_has_its_form() -> None:
 def test_a_version_without_notes_is_told() -> None:
     with pytest.raises(Failure, match=r"no section '## \[8\.0\.0\]"):
         changelog.section(ROOT, "8.0.0")
+
+
+@pytest.mark.needs("cosign")
+def test_without_a_key_the_release_workflow_of_that_version_must_have_signed(
+    tmp_path: Path,
+) -> None:
+    """The stub stands for cosign, which would ask the public log; the true one knows the flags."""
+    (tmp_path / "cosign").write_text('#!/bin/sh\necho "$@" >"$SEEN"\n')
+    (tmp_path / "cosign").chmod(0o755)
+    image = f"registry.example.org/slipway:{NEXT}@sha256:{'0' * 64}"
+
+    def seen(action: str) -> list[str]:
+        settings = {"GITHUB_REPOSITORY": "you/yours", "SEEN": str(tmp_path / "seen")}
+        settings |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "helm")}
+        command = [sys.executable, "-m", "publish", action]
+        subprocess.run(command, env=settings | {"IMAGE": image}, check=True, capture_output=True)
+        return (tmp_path / "seen").read_text().split()
+
+    assert seen("sign") == ["sign", "--yes", image]
+    verified = seen("verify")
+    assert verified == [
+        "verify",
+        f"--certificate-identity=https://github.com/you/yours/{registry.WORKFLOW}@refs/tags/v{NEXT}",
+        "--certificate-oidc-issuer=https://token.actions.githubusercontent.com",
+        image,
+    ]
+    assert (ROOT / registry.WORKFLOW).is_file()
+    told = subprocess.run(
+        ["cosign", "verify", "--help"], check=True, capture_output=True, text=True
+    )
+    assert all(flag.partition("=")[0] in told.stdout for flag in verified[1:3])
