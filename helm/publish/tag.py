@@ -27,7 +27,8 @@ def release(root: Path) -> None:
         _git(root, "commit", "--quiet", message, "--", *paths, what="committing")
         _git(root, "tag", "--annotate", message, tag, what=f"making the tag {tag}")
     except BaseException:
-        # The tree was clean: so it is again.
+        # The tree was clean, and the tag not there: so it is again.
+        attempt("git", "-C", str(root), "tag", "--delete", tag)
         for file, text in former.items():
             file.write_text(text)
         attempt("git", "-C", str(root), "reset", "--quiet", before)

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import sys
-import tomllib
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -474,12 +473,6 @@ def test_a_cluster_that_is_too_old_is_refused(chart: str) -> None:
 
 
 # ── Judges ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_chart_is_of_the_services_version() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    project = tomllib.loads((HELM.parent / "service/pyproject.toml").read_text())
-    assert chart["appVersion"] == project["project"]["version"]
 
 
 @each_render
