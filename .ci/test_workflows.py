@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -140,14 +141,76 @@ def test_pages_for_contributors_name_what_is_there(file: str) -> None:
     assert not [link for link in links if not (ROOT / file).parent.joinpath(link).exists()]
 
 
-def test_publish_takes_no_tag_that_is_not_the_version(tmp_path: Path) -> None:
-    settings = {"GITHUB_REF_NAME": "v999.0.0", "GITHUB_REPOSITORY": "Example/Slipway"}
+def publish(folder: Path, tag: str, fails: str = "") -> tuple[int, str, list[str]]:
+    """Exit status, errors, and what it called of a `make` and a `gh` that only tell so."""
+    (folder / ".ci").mkdir()
+    (folder / "service").mkdir()
+    shutil.copy(ROOT / ".ci/publish", folder / ".ci")
+    (folder / "service/pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
+    tools = folder / "tools"
+    tools.mkdir()
+    for tool in ("make", "gh"):
+        (tools / tool).write_text(STAND_IN)
+        (tools / tool).chmod(0o755)
+    settings = {
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "CALLS": str(folder / "calls"),
+        "FAILS": fails,
+        "GITHUB_REF_NAME": tag,
+        "GITHUB_REPOSITORY": "Example/Kit",
+    }
     done = subprocess.run(
-        [ROOT / ".ci/publish"], env=os.environ | settings, cwd=tmp_path,
-        capture_output=True, text=True, check=False,
+        [folder / ".ci/publish"], env=os.environ | settings, capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
+    calls = folder / "calls"
+    return done.returncode, done.stderr, calls.read_text().splitlines() if calls.exists() else []
+
+
+STAND_IN = """#!/bin/sh
+echo "$(basename "$0") $*" >>"$CALLS"
+case "$*" in
+  *"${FAILS:-nothing}"*) exit 2 ;;
+  *release-notes) echo "What is new." ;;
+  push-chart*) echo registry/charts/kit:1.2.3@sha256:2 >dist/chart ;;
+  push*) echo registry/kit:1.2.3@sha256:1 >dist/image ;;
+esac
+"""
+
+
+def test_a_tag_is_published_signed_and_told(tmp_path: Path) -> None:
+    status, errors, calls = publish(tmp_path, "v1.2.3")
+    assert status == 0, errors
+    assert calls == [
+        "make --no-print-directory release-notes",
+        "make push IMAGE=ghcr.io/example/kit",
+        "make push-chart CHARTS=oci://ghcr.io/example/kit/charts",
+        "make sign IMAGE=registry/kit:1.2.3@sha256:1",
+        "make verify IMAGE=registry/kit:1.2.3@sha256:1",
+        "make sign IMAGE=registry/charts/kit:1.2.3@sha256:2",
+        "make verify IMAGE=registry/charts/kit:1.2.3@sha256:2",
+        "make sbom IMAGE=registry/kit:1.2.3@sha256:1",
+        "gh release create v1.2.3 --verify-tag --title v1.2.3 "
+        "--notes-file dist/notes.md dist/sbom.spdx.json",
+    ]
+    assert (tmp_path / "dist/notes.md").read_text() == (
+        "What is new.\n"
+        "\nImage: `registry/kit:1.2.3@sha256:1`\n"
+        "\nChart: `registry/charts/kit:1.2.3@sha256:2`\n"
+    )
+
+
+@pytest.mark.parametrize("step", ["release-notes", "push", "sign", "verify", "sbom"])
+def test_nothing_is_told_of_what_failed(tmp_path: Path, step: str) -> None:
+    status, _, calls = publish(tmp_path, "v1.2.3", fails=step)
+    assert status != 0
+    assert step in calls[-1]
+
+
+def test_a_tag_that_is_not_the_version_is_refused(tmp_path: Path) -> None:
+    status, errors, calls = publish(tmp_path, "v999.0.0")
+    assert (status, calls) == (1, [])
+    assert errors.splitlines() == [
         "publish: v999.0.0 is not the version in service/pyproject.toml. "
         "Make tags by: make release VERSION=999.0.0"
     ]
