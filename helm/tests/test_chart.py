@@ -33,6 +33,7 @@ NGINX_CONF = HELM.parent / "nginx/nginx.conf"
 CHECKOV = HELM.parent / "terraform/.venv/bin/checkov"
 URL = {"database.existingSecret": "urls"}
 REDIS = URL | {"redis.existingSecret": "urls"}
+POLICY = URL | {"admissionPolicy.enabled": True}
 
 pytestmark = pytest.mark.needs("helm")
 
@@ -408,6 +409,8 @@ def test_urls_carry_the_passwords_that_the_databases_are_given() -> None:
         (URL | {"prometheusRule.enabled": True, "grafana.url": "http://g"}, "links to nowhere"),
         (URL | {"dashboards.enabled": True, "runbooks.url": "http://r"}, "links to nowhere"),
         (URL | {"worker.hpa.minReplicas": 11}, "worker.hpa.minReplicas is greater"),
+        (POLICY | {"nginx.image.tag": "latest"}, "a version in nginx.image.tag"),
+        (POLICY | {"worker.resources.limits.cpu": None}, "cpu and memory in worker.resources"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(
