@@ -101,7 +101,8 @@ def test_without_kind_it_says_how_to_go_on(tmp_path: Path) -> None:
     terraform = Terraform(tmp_path)
     failed = terraform.attempt("apply", "-auto-approve", ONLY_CLUSTER, PATH=str(tmp_path))
     assert failed.returncode == 1
-    assert "kind is not on the PATH. Install it (https://kind.sigs.k8s.io), or" in failed.stderr
+    # Not what is run, which has the words in it, but what it says.
+    assert "(local-exec): terraform/local: kind is not on the PATH. Install it" in failed.stdout
 
 
 # ── A cluster that is there already ─────────────────────────────────────────────────────────────
