@@ -80,24 +80,24 @@ class Account:
         return self._keep(self._ask("POST", "/refresh", 200, headers=headers))
 
     def log_out(self) -> bool:
-        answer = self._ask("POST", "/logout", 204, headers=self._bearer())
+        answer = self._ask("POST", "/logout", 204, headers=self.bearer())
         self._access = self._refresh = ""
         return answer is not None
 
     def me(self) -> bool:
-        return self._ask("GET", "/me", 200, headers=self._bearer()) is not None
+        return self._ask("GET", "/me", 200, headers=self.bearer()) is not None
 
     def read(self) -> bool:
-        answer = self._ask("GET", self.path, 200, route=USER, headers=self._bearer())
+        answer = self._ask("GET", self.path, 200, route=USER, headers=self.bearer())
         return self._tagged(answer)
 
     def read_again(self) -> bool:
         """It has not changed, so it is not sent again."""
-        headers = self._bearer() | {"If-None-Match": self.etag}
+        headers = self.bearer() | {"If-None-Match": self.etag}
         return self._ask("GET", self.path, 304, route=USER, headers=headers) is not None
 
     def rename(self) -> bool:
-        headers = self._bearer() | {"If-Match": self.etag}
+        headers = self.bearer() | {"If-Match": self.etag}
         body = {"name": f"Load Test {secrets.token_hex(4)}"}
         answer = self._ask("PATCH", self.path, 200, route=USER, json=body, headers=headers)
         return self._tagged(answer)
@@ -105,7 +105,7 @@ class Account:
     def send_mail(self) -> str | None:
         """The path of the task, if it was taken."""
         body = {"subject": "Load test", "text": "One of many.\n"}
-        headers = self._bearer() | {"Idempotency-Key": uuid4().hex}
+        headers = self.bearer() | {"Idempotency-Key": uuid4().hex}
         answer = self._ask("POST", MAIL, 202, json=body, headers=headers)
         return urlsplit(answer.headers["Location"]).path if answer else None
 
@@ -118,12 +118,12 @@ class Account:
             late = is_last_look and task["status"] != "SUCCESS"
             return "the task is not done in time" if late else None
 
-        answer = self._ask("GET", path, 200, route=TASK, headers=self._bearer(), wrong=wrong)
+        answer = self._ask("GET", path, 200, route=TASK, headers=self.bearer(), wrong=wrong)
         return answer is not None and answer.json["status"] != "SUCCESS"
 
     def list_users(self, path: str = USERS) -> Answer | None:
         """For an admin."""
-        return self._ask("GET", path, 200, route=USERS, headers=self._bearer())
+        return self._ask("GET", path, 200, route=USERS, headers=self.bearer())
 
     def delete(self) -> bool:
         is_gone = self.delete_other(self._id)
@@ -133,7 +133,7 @@ class Account:
 
     def delete_other(self, user_id: int | None) -> bool:
         """For an admin, if it is somebody else."""
-        path, headers = f"{USERS}/{user_id}", self._bearer()
+        path, headers = f"{USERS}/{user_id}", self.bearer()
         answer = self._ask("DELETE", path, 204, 404, route=USER, headers=headers)
         if answer:
             tally.count(DELETED)
@@ -152,7 +152,8 @@ class Account:
                 self._access = ""
             time.sleep(0.5)
 
-    def _bearer(self) -> dict[str, str]:
+    def bearer(self) -> dict[str, str]:
+        """The header that says who asks."""
         return {"Authorization": f"Bearer {self._access}"}
 
     def _keep(self, answer: Answer | None) -> bool:
