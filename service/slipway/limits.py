@@ -99,16 +99,6 @@ def _of(name: str) -> Callable[[], str]:
 login_limit = _of("login_limit")
 
 
-class _Limiter(Limiter):
-    """Flask-Limiter, which takes as long to find that nothing limits a view as the view itself."""
-
-    def _check_request_limit(
-        self, callable_name: str | None = None, in_middleware: bool = True
-    ) -> None:
-        if not _is_free():
-            super()._check_request_limit(callable_name, in_middleware)
-
-
 def free(view: View) -> View:
     """A view that may be asked as often as anybody likes."""
     view.is_free = True  # type: ignore[attr-defined]
@@ -119,7 +109,12 @@ def _is_free() -> bool:
     return hasattr(current_app.view_functions.get(request.endpoint or ""), "is_free")
 
 
-limiter = _Limiter(
+def _unless_free(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Flask-Limiter takes as long to find that nothing limits a view as the view itself."""
+    return lambda *given: hook(*given) if not _is_free() else given[0] if given else None
+
+
+limiter = Limiter(
     key_func=client,
     application_limits=[ApplicationLimit(_of("rate_limit"))],
     # Exact in what `Retry-After` promises, and no double share where two windows meet.
@@ -155,7 +150,7 @@ def log_ins(view: View) -> View:
 
 def _tell(response: Response) -> Response:
     """How much is left (draft-ietf-httpapi-ratelimit-headers-07), and when to come again."""
-    if not _is_free() and (limit := limiter.current_limit):
+    if limit := limiter.current_limit:
         amount, seconds = limit.limit.amount, limit.limit.get_expiry()
         reset = max(1, math.ceil(limit.window.reset_time - time.time()))
         response.headers["RateLimit-Limit"] = str(amount)
@@ -182,6 +177,9 @@ def init_app(app: Flask) -> None:
     if settings.redis_url:
         uri, options = "slipway://", {"valkey": app.extensions["valkey"]}
     app.config.update(RATELIMIT_STORAGE_URI=uri, RATELIMIT_STORAGE_OPTIONS=options)
-    # Runs after the limiter's own, which counts log-ins by their outcome.
-    app.after_request(_tell)
     limiter.init_app(app)
+    counts: Callable[..., Any] = app.after_request_funcs[None].pop()
+    # After the limiter's own, which counts log-ins by their outcome.
+    app.after_request(_unless_free(lambda response: _tell(counts(response))))
+    for hooks in (app.before_request_funcs[None], app.teardown_request_funcs[None]):
+        hooks.append(_unless_free(hooks.pop()))

@@ -38,12 +38,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         logs.flush()
         return False
 
-    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        # Gunicorn sets the connection's timeout twice to skip a body, also where there is none.
-        if keepalive and getattr(conn.parser.mesg.body.reader, "length", None) == 0:
-            return True
-        return bool(super()._keepalive_after(conn, keepalive))
-
     def notify(self) -> None:
         """Each second at least."""
         super().notify()

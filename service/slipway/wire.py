@@ -3,6 +3,7 @@
 import json
 import secrets
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -10,7 +11,9 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.config import Config
+from gunicorn.http import message as messages
 from gunicorn.http import wsgi
+from gunicorn.http.parser import Parser
 
 from slipway import headers
 from slipway.problems import CONTENT_TYPE, members
@@ -110,11 +113,28 @@ def refuse(socket: Any, status: int, reason: str, message: str) -> None:
     util.write_nonblock(socket, (header + body).encode())
 
 
+def _without_body(finish_body: Callable[..., bool]) -> Callable[..., bool]:
+    """Skips what is left of a request's body, which asks the socket, unless nothing can be."""
+
+    def finish(parser: Any, *limits: Any, **more: Any) -> bool:
+        reader = parser.mesg and parser.mesg.body.reader
+        return getattr(reader, "length", None) == 0 or finish_body(parser, *limits, **more)
+
+    return finish
+
+
+def _unless_nobody(is_in: Callable[..., bool]) -> Callable[..., bool]:
+    """Parses the caller's address, unless there is no list that it could be in."""
+    return lambda address, allowed, networks: bool(allowed) and is_in(address, allowed, networks)
+
+
 def install() -> None:
     """Make gunicorn's WSGI workers answer so; it has no setting for any of it."""
     wsgi.Response = Response
     util.write_error = refuse
     util.http_date = _date
+    messages._ip_in_allow_list = _unless_nobody(messages._ip_in_allow_list)
+    Parser.finish_body = _without_body(Parser.finish_body)
 
 
 def at_hand(settings: Config) -> None:

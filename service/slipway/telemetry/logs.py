@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from select import PIPE_BUF
 from typing import Any, TextIO
 
@@ -85,7 +86,7 @@ def _origin(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
 def request_id(environ: Mapping[str, Any]) -> str:
     """The id by which nginx knows a request; empty where there is none that could be one."""
     name = environ.get("HTTP_X_REQUEST_ID", "")
-    return name if _REQUEST_ID.fullmatch(name) else ""
+    return name if name and _REQUEST_ID.fullmatch(name) else ""
 
 
 def without_secrets(text: str) -> str:
@@ -244,6 +245,11 @@ def configure(settings: Settings) -> None:
     logging.captureWarnings(True)
 
 
+@lru_cache(maxsize=1)
+def _second(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
 class GunicornLogger(glogging.Logger):  # type: ignore[misc]
     """Gunicorn's own lines among ours, and a line for each request."""
 
@@ -259,9 +265,10 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
         """Without a record for the handlers, which would take longer than the rest of telemetry."""
         if not self.access_log.isEnabledFor(logging.INFO):
             return
+        now = time.time()
         name, span = environ.get(tracing.IDS, ("", ""))
         fields = {
-            "timestamp": datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z",
+            "timestamp": f"{_second(int(now))}.{int(now % 1 * 1e6):06d}Z",
             "level": "info",
             "event": "request",
             "logger": self.access_log.name,

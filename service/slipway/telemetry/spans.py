@@ -7,7 +7,7 @@ Flask reads the same attributes twice, and takes longer than most answers do.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from importlib.metadata import version
 from typing import Any
@@ -26,7 +26,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sqlalchemy import Engine
@@ -35,7 +35,7 @@ from slipway import limits
 from slipway.database import db
 from slipway.settings import Settings
 from slipway.telemetry.metrics import METHODS, OTHER, ROUTE, UNMATCHED
-from slipway.telemetry.tracing import Trace, asked
+from slipway.telemetry.tracing import IDS, Trace, asked
 
 # What an export may take, and what all that is left may take at the end of the process, seconds.
 EXPORT_SECONDS = 2
@@ -64,6 +64,16 @@ def _provider(settings: Settings) -> TracerProvider:
     return provider
 
 
+def _choice(sampler: Sampler) -> Callable[[int], bool]:
+    """Whether a trace that begins here is sampled, by its id."""
+    root = getattr(sampler, "_root", sampler)
+    if isinstance(root, TraceIdRatioBased):
+        # As it does, but for the result that it makes of it, which takes longer.
+        bound, mask = root.bound, root.TRACE_ID_LIMIT
+        return lambda name: name & mask < bound
+    return lambda name: root.should_sample(None, name, "").decision is Decision.RECORD_AND_SAMPLE
+
+
 class Spans:
     """The spans of this process, from its start to its end."""
 
@@ -87,7 +97,7 @@ class Spans:
     def _of_requests(self, app: Flask) -> None:
         inner = app.wsgi_app
         tracer = self._provider.get_tracer("slipway")
-        sampler, settings = self._provider.sampler, app.config["SETTINGS"]
+        is_chosen, settings = _choice(self._provider.sampler), app.config["SETTINGS"]
         # Of no trace, so that `tracing` tells the request's own id.
         unsampled = context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True, context.Context())
 
@@ -100,23 +110,24 @@ class Spans:
                 span = tracer.start_span("HTTP", before, SpanKind.SERVER, _of_request(environ))
             finally:
                 _next_trace_id.reset(begins)
+            own = span.get_span_context()
+            environ[IDS] = f"{own.trace_id:032x}", f"{own.span_id:016x}"
 
             def start(status: str, said: list[tuple[str, str]], *error: Any) -> Any:
                 _answered(span, environ, int(status[:3]))
                 return start_response(status, said, *error)
 
-            with trace.use_span(span, end_on_exit=True):
+            token = context.attach(trace.set_span_in_context(span, before))
+            try:
                 return inner(environ, start)
+            finally:
+                context.detach(token)
+                span.end()
 
         def sampled_or_plain(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             its = asked(environ, settings)
             name = int(its.id, 16)
-            if its.parent:
-                is_sampled = its.sampled
-            else:
-                decided = sampler.should_sample(None, name, "").decision
-                is_sampled = decided is Decision.RECORD_AND_SAMPLE
-            if is_sampled:
+            if its.sampled if its.parent else is_chosen(name):
                 return sampled(environ, start_response, its, name)
             token = context.attach(unsampled)
             try:

@@ -11,9 +11,8 @@ import re
 import secrets
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from random import getrandbits
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery import current_task
 from flask import Flask, current_app, has_request_context, request
@@ -36,8 +35,7 @@ IDS = "slipway.ids"
 _spans: "list[Spans]" = []
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """Who asks, as far as ids go: the trace, and the caller's span in it, if there is one."""
 
     id: str
@@ -49,8 +47,8 @@ def asked(environ: dict[str, Any], settings: Settings) -> Trace:
     """The trace of a request, the same whenever it is asked for."""
     found: Trace | None = environ.get(_KEY)
     if found is None:
-        match = _TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
-        if match:
+        told = environ.get("HTTP_TRACEPARENT")
+        if told and (match := _TRACEPARENT.fullmatch(told)):
             found = Trace(match[1], match[2], bool(int(match[3], 16) & TraceFlags.SAMPLED))
         else:
             # By nginx, where it stands in front: its log has no other one to tell.
@@ -106,12 +104,9 @@ def init_app(app: Flask) -> None:
 
     def named(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         def start(status: str, said: list[tuple[str, str]], *error: Any) -> Any:
-            context = trace.get_current_span().get_span_context()
-            if context.is_valid:
-                ids = f"{context.trace_id:032x}", f"{context.span_id:016x}"
-            else:
-                ids = asked(environ, settings).id, ""
-            environ[IDS] = ids
+            # Those of its span, where it has one.
+            if not (ids := environ.get(IDS)):
+                ids = environ[IDS] = asked(environ, settings).id, ""
             return start_response(status, [*said, ("X-Trace-Id", ids[0])], *error)
 
         return inner(environ, start)
