@@ -74,6 +74,7 @@ class Project:
             BIND=self.host.removeprefix("http://"),
             OPS_PORT="0",
             HOST=self.host,
+            USERS="20",
             DURATION="10s",
             **LIMITS,
         )
