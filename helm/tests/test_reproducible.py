@@ -47,11 +47,11 @@ def layers(source: Source, tag: str, *arguments: str) -> list[str]:
 
 @pytest.mark.parametrize("source", [SERVICE, LOADTESTS], ids=["service", "loadtests"])
 def test_another_checkout_gives_the_same_layers(source: Source, tmp_path: Path) -> None:
-    """Built anew; the tree's own image may come from the cache of an earlier build."""
+    """The tree's own image may come from the cache of an earlier build; the other is built anew."""
     checkout(tmp_path)
     folder, context = (
         tmp_path / path.relative_to(ROOT) for path in (source.folder, source.context)
     )
     name = f"slipway-test:layers{source.suffix}"
-    again = layers(Source(folder, context), f"{name}-again", "--no-cache")
-    assert layers(source, name) == again
+    here = layers(source, name)
+    assert layers(Source(folder, context), f"{name}-again", "--no-cache") == here
