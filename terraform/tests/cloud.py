@@ -1,7 +1,7 @@
-"""AWS for Terraform's provider on 127.0.0.1: `python cloud.py PORT` is moto's server, with some of its gaps closed.
+"""AWS on 127.0.0.1 for Terraform's provider: `python cloud.py PORT`.
 
-What is added here moto accepts and then leaves out of its answers, or answers as AWS does not. Each is what the
-request said: without it, a second plan would find differences that AWS does not have.
+It is moto's server. What moto accepts and then leaves out of its answers, or answers as AWS does
+not, is closed here by what the request said; else a second plan finds differences that AWS has not.
 """
 
 import os

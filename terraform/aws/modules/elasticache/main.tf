@@ -20,10 +20,14 @@ resource "aws_vpc_security_group_ingress_rule" "this" {
   to_port           = 6379
 }
 
-# Letters and digits alone: a URL takes them as they are.
-ephemeral "aws_secretsmanager_random_password" "token" {
+# Another one each time it is read. Letters and digits alone: a URL takes them as they are.
+data "aws_secretsmanager_random_password" "token" {
   password_length     = 64
   exclude_punctuation = true
+}
+
+resource "terraform_data" "token_version" {
+  input = var.token_version
 }
 
 resource "aws_secretsmanager_secret" "token" {
@@ -34,16 +38,15 @@ resource "aws_secretsmanager_secret" "token" {
   recovery_window_in_days = 7
 }
 
+# Kept as it first was, until there is to be another.
 resource "aws_secretsmanager_secret_version" "token" {
-  secret_id                = aws_secretsmanager_secret.token.id
-  secret_string_wo         = ephemeral.aws_secretsmanager_random_password.token.random_password
-  secret_string_wo_version = var.token_version
-}
+  secret_id     = aws_secretsmanager_secret.token.id
+  secret_string = data.aws_secretsmanager_random_password.token.random_password
 
-# Back from where it is kept: the ephemeral one is another each time.
-data "aws_secretsmanager_secret_version" "token" {
-  secret_id  = aws_secretsmanager_secret.token.id
-  version_id = aws_secretsmanager_secret_version.token.version_id
+  lifecycle {
+    ignore_changes       = [secret_string]
+    replace_triggered_by = [terraform_data.token_version]
+  }
 }
 
 # Its default parameters suit: cache entries go when memory is full, and queued tasks stay (volatile-lru).
@@ -64,7 +67,7 @@ resource "aws_elasticache_replication_group" "this" {
   at_rest_encryption_enabled = true
   kms_key_id                 = var.kms_key_arn
   transit_encryption_enabled = true
-  auth_token                 = data.aws_secretsmanager_secret_version.token.secret_string
+  auth_token                 = aws_secretsmanager_secret_version.token.secret_string
   auth_token_update_strategy = "ROTATE"
 
   snapshot_retention_limit   = var.snapshot_retention_days
