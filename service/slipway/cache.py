@@ -6,7 +6,6 @@ generation is read before an answer is made, what was made of former rows stays 
 """
 
 import hashlib
-import json
 import secrets
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from functools import partial, wraps
 from threading import Lock
 from typing import Any, TypeVar
 
+import orjson
 from cachelib.serializers import RedisSerializer
 from flask import Flask, Response, current_app, make_response, request
 from flask_caching import Cache
@@ -32,7 +32,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 WAIT_SECONDS = 5
 POLL_SECONDS = 0.02
 # When somebody who makes an answer must have died over it, seconds.
-LOCK_SECONDS = 10
+MAKING_SECONDS = 10
 HEADERS = ("Content-Type", "Link", "ETag", "Cache-Control")
 
 cache = Cache()
@@ -46,13 +46,13 @@ class _Json(RedisSerializer):
     """Not pickle: who can write to Valkey must not run code here."""
 
     def dumps(self, value: Any, protocol: int = 0) -> bytes:
-        return json.dumps(value).encode()
+        return orjson.dumps(value)
 
     def loads(self, value: bytes | None) -> Any:
-        return None if value is None else json.loads(value)
+        return None if value is None else orjson.loads(value)
 
 
-# The current generation, the answer that is kept in it, or a lock for who makes that.
+# The current generation, and the answer that is kept in it; an empty one while somebody makes it.
 _LOOK = """
 local generation, prefix = redis.call('GET', KEYS[1]), ARGV[2]
 if not generation then
@@ -62,8 +62,8 @@ end
 local key = ARGV[3] .. ':' .. generation .. ':' .. ARGV[4]
 local answer = redis.call('GET', prefix .. key)
 if answer then return {key, answer, 0} end
-local lock = redis.call('SET', prefix .. key .. ':lock', 1, 'NX', 'EX', ARGV[5])
-return {key, false, lock and 1 or 0}
+redis.call('SET', prefix .. key, '""', 'EX', ARGV[5])
+return {key, false, 1}
 """
 
 
@@ -77,18 +77,11 @@ class ValkeyCache(RedisCache):
         return cls(host=app.extensions["valkey"].client, key_prefix="slipway:cache:")
 
     def look(self, topic: str, asked: str) -> tuple[str, Any, bool]:
-        fresh = self.serializer.dumps(secrets.token_hex(8))
-        names = [f"{self.key_prefix}generation:{topic}"]
-        arguments = [fresh, self.key_prefix, topic, asked, LOCK_SECONDS]
-        key, answer, is_ours = self._read_client.eval(_LOOK, 1, *names, *arguments)
+        name, fresh = f"{self.key_prefix}generation:{topic}", orjson.dumps(secrets.token_hex(8))
+        key, answer, is_ours = self._read_client.eval(
+            _LOOK, 1, name, fresh, self.key_prefix, topic, asked, MAKING_SECONDS
+        )
         return key.decode(), self.serializer.loads(answer), bool(is_ours)
-
-    def keep(self, key: str, value: Any, seconds: int) -> None:
-        name = f"{self.key_prefix}{key}"
-        with self._write_client.pipeline(transaction=False) as both:
-            both.set(name, self.serializer.dumps(value), ex=seconds).delete(
-                f"{name}:lock"
-            ).execute()
 
 
 def _look(topic: str, asked: str) -> tuple[str, Any, bool]:
@@ -101,18 +94,9 @@ def _look(topic: str, asked: str) -> tuple[str, Any, bool]:
     name = f"generation:{topic}"
     cache.add(name, secrets.token_hex(8), timeout=0)
     key = f"{topic}:{cache.get(name)}:{asked}"
-    if (answer := cache.get(key)) is not None:
+    if answer := cache.get(key):
         return key, answer, False
-    return key, None, bool(cache.add(f"{key}:lock", 1, timeout=LOCK_SECONDS))
-
-
-def _keep(key: str, answer: Any, seconds: int) -> None:
-    """Keep what was made, and let whoever waits for it go on."""
-    if isinstance(cache.cache, ValkeyCache):
-        return cache.cache.keep(key, answer, seconds)
-    cache.set(key, answer, timeout=seconds)
-    cache.delete(f"{key}:lock")
-    return None
+    return key, None, bool(cache.add(key, "", timeout=MAKING_SECONDS))
 
 
 def _ask(question: Callable[..., Any], *args: Any, insist: bool = False, **kwargs: Any) -> Any:
@@ -183,8 +167,8 @@ def kept(seconds: int, *, topic: str, reader: Callable[[], str]) -> Callable[[Vi
                 return make_response(this())
             make = partial(_answer, control, this)
             query = sorted(request.args.items(multi=True), key=lambda item: item[0])
-            whole = json.dumps([reader(), request.endpoint, request.path, query])
-            key, found = _found(topic, hashlib.sha256(whole.encode()).hexdigest())
+            whole = orjson.dumps([reader(), request.endpoint, request.path, query])
+            key, found = _found(topic, hashlib.sha256(whole).hexdigest())
             if key is None:
                 CACHE.labels(topic, "away").inc()
                 return make()
@@ -219,7 +203,7 @@ def _found(topic: str, asked: str) -> tuple[str | None, Response | None]:
     deadline = time.monotonic() + WAIT_SECONDS
     while looked := _ask(_look, topic, asked):
         key, answer, is_ours = looked
-        if answer is not None:
+        if answer:
             return key, Response(answer["body"], headers=answer["headers"])
         if is_ours or time.monotonic() > deadline:
             return key, None
@@ -237,9 +221,9 @@ def _made(key: str, seconds: int, make: Callable[[], Response]) -> Response:
         return response
     finally:
         if answer:
-            _ask(_keep, key, answer, seconds)
+            _ask(cache.set, key, answer, timeout=seconds)
         else:
-            _ask(cache.delete, f"{key}:lock")
+            _ask(cache.delete, key)
 
 
 def init_app(app: Flask) -> None:

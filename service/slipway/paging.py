@@ -7,6 +7,7 @@ Source of the method: https://use-the-index-luke.com/no-offset
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from flask import current_app, request, url_for
@@ -67,7 +68,11 @@ class Page(Generic[T]):
 def _serializer() -> URLSafeSerializer:
     config = current_app.config
     # The last one signs.
-    keys = [*config["SECRET_KEY_FALLBACKS"], config["SECRET_KEY"]]
+    return _signed_by(*config["SECRET_KEY_FALLBACKS"], config["SECRET_KEY"])
+
+
+@lru_cache(maxsize=8)
+def _signed_by(*keys: str) -> URLSafeSerializer:
     return URLSafeSerializer(keys, salt="cursor")
 
 

@@ -18,6 +18,8 @@ from flask_jwt_extended import (
     create_refresh_token,
     get_jti,
     get_jwt,
+    get_unverified_jwt_headers,
+    view_decorators,
 )
 from flask_smorest import abort
 
@@ -46,6 +48,10 @@ def _claims(_keys: tuple[str, ...], *token: Any, **how: Any) -> dict[str, Any]:
 
 
 jwt = _Manager()
+# What the signature covers stays as it is, too.
+view_decorators.get_unverified_jwt_headers = lru_cache(maxsize=4096)(  # type: ignore[attr-defined]
+    get_unverified_jwt_headers
+)
 
 
 def _keys() -> dict[str, str]:

@@ -37,6 +37,10 @@ class StrictSchema(Schema):
     class Meta:
         unknown = RAISE
 
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+        """Of a row or a mapping; marshmallow looks for paths and indexes besides."""
+        return obj.get(attr, default) if isinstance(obj, dict) else getattr(obj, attr, default)
+
 
 class Text(fields.String):
     """A string that every database can hold: valid UTF-8 without control characters."""

@@ -76,7 +76,7 @@ class UserPatchSchema(UserSchema):
 
 
 class UserPageSchema(PageSchema):
-    items = fields.List(fields.Nested(UserSchema))
+    items = fields.Nested(UserSchema, many=True)
 
 
 class UserQuery(PageQuery):

@@ -181,6 +181,12 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
         if time.monotonic() - self._told_at > TOGETHER_SECONDS:
             self.flush()
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Nothing is left in Python's own buffer: a process forked from this would write it again."""
+        super().emit(record)
+        with suppress(OSError):
+            self.stream.flush()
+
     def flush(self) -> None:
         """Write what waits, in pieces that a pipe takes as one, and without the handler's lock."""
         if not self._waiting:
