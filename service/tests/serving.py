@@ -53,6 +53,8 @@ def serving(tmp_path: Path, database_url: str, **more: str) -> Iterator[Server]:
     log = tmp_path / "log"
     environment = {
         **os.environ,
+        # As on most machines: Python keeps what goes to a file or pipe until somebody flushes it.
+        "PYTHONUNBUFFERED": "",
         "ENVIRONMENT": "development",
         "DATABASE_URL": database_url,
         "BIND": f"127.0.0.1:{server_port}",

@@ -182,7 +182,7 @@ class _StandardOutput(logging.StreamHandler[TextIO]):
             self.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Nothing is left in Python's own buffer: a process forked from this would write it again."""
+        """Leave nothing in Python's own buffer: a process forked from this would write it again."""
         super().emit(record)
         with suppress(OSError):
             self.stream.flush()
