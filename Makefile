@@ -36,6 +36,7 @@ lint: $(venv)/.dev $(load)/.ready $(tf)/.ready  ## Check formats, types and styl
 
 format: $(venv)/.dev  ## Write every file in its format
 	@$(bin)/ruff format --quiet && $(bin)/ruff check --quiet --fix && $(bin)/shfmt --write $$($(bin)/shfmt --find .ci)
+	@if command -v terraform >/dev/null; then terraform fmt -recursive terraform >/dev/null; fi
 
 loadtest: $(load)/.ready  ## Let users come to HOST as PROFILE says (USERS, DURATION); see loadtests/README.md
 	@PYTHONPATH=loadtests $(load)/bin/python -m load --host $(HOST) --profile $(PROFILE) \

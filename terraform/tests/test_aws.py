@@ -33,7 +33,7 @@ ACCOUNT = {
     "github_repository": "you/slipway",
     "monthly_budget_usd": None,
 }
-ENVIRONMENT = {
+ENVIRONMENT: dict[str, Any] = {
     "region": "eu-central-1",
     "public_access_cidrs": ["203.0.113.7/32"],
     "alarm_emails": ["oncall@example.org"],
@@ -127,15 +127,15 @@ def _live(terraform: Terraform, cloud: dict[str, str], home: Path) -> dict[str, 
 
     given = home / "environment.tfvars.json"
     given.write_text(json.dumps(ENVIRONMENT))
-    known = ("-input=false", "-var-file=dev.tfvars", f"-var-file={given}")
+    chosen = ("-input=false", "-var-file=dev.tfvars", f"-var-file={given}")
     to_bucket = (f"-backend-config={backend}", "-backend-config=key=dev.tfstate")
     terraform("init", "-lockfile=readonly", *to_bucket, **more)
-    terraform("apply", "-auto-approve", *known, **more)
-    terraform("plan", "-detailed-exitcode", *known, **more)
+    terraform("apply", "-auto-approve", *chosen, **more)
+    terraform("plan", "-detailed-exitcode", *chosen, **more)
     told = {
         name: terraform("output", "-raw", name, **more).stdout for name in ("values", "secrets")
     }
-    terraform("destroy", "-auto-approve", *known, **more)
+    terraform("destroy", "-auto-approve", *chosen, **more)
     told["left"] = terraform("state", "list", **more).stdout
     return told
 
