@@ -52,7 +52,7 @@ def missing(need: str) -> str | None:
         case "aws-provider":
             # A mirror that is named has to be right: Terraform says what is wrong with it.
             there = bool(os.environ.get("TF_PLUGIN_MIRROR")) or _registry_answers()
-            what = "provider of AWS: no TF_PLUGIN_MIRROR is named, and Terraform's registry is silent"
+            what = "provider of AWS: no TF_PLUGIN_MIRROR, and Terraform's registry is silent"
         case tool:
             there, what = shutil.which(tool) is not None, f"{tool} on the PATH"
     return None if there else what
