@@ -17,12 +17,11 @@ from answers import signed_in
 from flask import Flask, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 from serving import SERVICE, serving
 
 from slipway import create_app
 from slipway.models import ADMIN
-from slipway.telemetry import logs
+from slipway.telemetry import logs, tracing
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 anything = st.text(max_size=6000) | st.text(st.characters(categories=["Cs", "Cc", "Lu"]))
@@ -152,12 +151,15 @@ def test_no_line_is_of_another_user_though_they_share_threads(written: Written) 
         assert line["trace_id"] == f"{int(line['event'].split('-')[1]) + 1:032x}"
 
 
-def told_to_nginx(path: str, hops: int, tmp_path: Path, **headers: str) -> dict[str, str]:
-    """The headers that are for nginx alone, by name."""
+def told_to_nginx(
+    path: str, hops: int, tmp_path: Path, ids: tuple[str, str] | None = None, **headers: str
+) -> dict[str, str]:
+    """The headers that are for nginx alone, by name; `ids` are those of the request's span."""
     url = f"sqlite:///{tmp_path}/slipway.db"
     app = create_app(service_settings(database_url=url, forwarded_hops=hops))
     app.add_url_rule("/größe/<name>/日本", view_func=lambda name: name)
-    answer = app.test_client().get(path, headers=headers)
+    noted = {tracing.IDS: ids} if ids else {}
+    answer = app.test_client().get(path, headers=headers, environ_overrides=noted)
     return {name: value for name, value in answer.headers if name in {"X-Route", "X-Span-Id"}}
 
 
@@ -169,8 +171,7 @@ def told_to_nginx(path: str, hops: int, tmp_path: Path, **headers: str) -> dict[
 def test_route_and_span_are_told_to_a_proxy_of_ours_alone(
     tmp_path: Path, hops: int, told: dict[str, str]
 ) -> None:
-    with use_span(NonRecordingSpan(SpanContext(int(TRACE, 16), int(SPAN, 16), is_remote=False))):
-        assert told_to_nginx("/api/users/7", hops, tmp_path) == told
+    assert told_to_nginx("/api/users/7", hops, tmp_path, (TRACE, SPAN)) == told
 
 
 def test_nginx_is_told_of_no_span_that_a_client_made_up(tmp_path: Path) -> None:
