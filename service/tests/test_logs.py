@@ -152,7 +152,7 @@ def test_no_line_is_of_another_user_though_they_share_threads(written: Written) 
 
 
 def told_to_nginx(
-    path: str, hops: int, tmp_path: Path, ids: tuple[str, str] | None = None, **headers: str
+    path: str, hops: int, tmp_path: Path, ids: tuple[str, str] | None = None, /, **headers: str
 ) -> dict[str, str]:
     """The headers that are for nginx alone, by name; `ids` are those of the request's span."""
     url = f"sqlite:///{tmp_path}/slipway.db"
