@@ -9,6 +9,7 @@ from marshmallow import Schema, fields, validate
 
 from slipway import accounts, conditional, identity, tokens
 from slipway.api.users import UserSchema
+from slipway.database import reads
 from slipway.limits import limiter, log_ins, login_limit
 from slipway.models import User
 from slipway.validation import Blueprint, Password, StrictSchema, Text
@@ -69,6 +70,7 @@ def logout() -> Response:
 
 
 @blueprint.get("/me")
+@reads
 @identity.signed_in
 @blueprint.response(200, UserSchema)
 def me() -> tuple[User, dict[str, str]]:
