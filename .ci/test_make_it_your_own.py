@@ -71,8 +71,8 @@ class Project:
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """Python finds the copy's package before the one that is installed."""
-        return environment(
+        """Python finds the copy's package before the one that is installed, and counts neither."""
+        own = environment(
             PYTHONPATH=str(self.folder / "service"),
             BIND=self.host.removeprefix("http://"),
             OPS_PORT="0",
@@ -81,6 +81,7 @@ class Project:
             DURATION="10s",
             **LIMITS,
         )
+        return {name: value for name, value in own.items() if not name.startswith("COVERAGE_")}
 
     def run(self, command: str, *, may_fail: bool = False) -> str:
         done = subprocess.run(

@@ -25,7 +25,8 @@ valkey: {enabled: false}
 """
 UNCHANGED = "0 added, 0 changed, 0 destroyed"
 
-pytestmark = pytest.mark.needs("terraform")
+# Beside another release, images come late to nodes that are given two at once.
+pytestmark = [pytest.mark.needs("terraform"), pytest.mark.alone]
 
 
 class Terraform:
