@@ -11,7 +11,7 @@ from deploy.shell import Failure, say
 from .engine import last_failure, usage
 from .wrk import Measure, parse, wrk
 
-ROUNDS = 10
+ROUNDS = 5
 SECONDS = 2
 
 Spread = dict[str, float]
