@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from . import context, image, observability, release, url
-from .shell import Failure, say, setting
+from .shell import perform, say, setting
 
 VARIABLES = """\
 environment (or `make` variables):
@@ -95,15 +95,7 @@ def main() -> int:
     )
     parser.add_argument("action", choices=ACTIONS)
     action = parser.parse_args().action
-    try:
-        ACTIONS[action]()
-    except Failure as failure:
-        print(f"{action}: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{action}: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return perform(action, ACTIONS[action])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 HINTS = {
@@ -69,3 +70,16 @@ def items(*query: str) -> list[dict[str, Any]]:
 
 def setting(name: str, default: str = "") -> str:
     return os.environ.get(name) or default
+
+
+def perform(action: str, work: Callable[[], object]) -> int:
+    """Do a command's work, tell its failure in one line; the command's exit status."""
+    try:
+        work()
+    except Failure as failure:
+        print(f"{action}: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{action}: interrupted", file=sys.stderr)
+        return 130
+    return 0

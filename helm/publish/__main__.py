@@ -5,7 +5,6 @@ import sys
 
 from deploy import shell
 from deploy.image import ROOT
-from deploy.shell import Failure
 
 from . import changelog, registry, tag, version
 
@@ -50,15 +49,7 @@ def main() -> int:
     )
     parser.add_argument("action", choices=ACTIONS)
     action = shell.speaker = parser.parse_args().action
-    try:
-        ACTIONS[action]()
-    except Failure as failure:
-        print(f"{action}: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{action}: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return shell.perform(action, ACTIONS[action])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,6 +52,13 @@ class Registry:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return answer.read()
 
+    def answers(self) -> bool:
+        try:
+            self.ask("")
+        except OSError:
+            return False
+        return True
+
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
@@ -72,14 +78,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         )
     found = Registry(host, folder)
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                found.ask("")
-                break
-            except OSError:
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-                time.sleep(0.1)
+        live.until(found.answers, (folder / "log").read_text, seconds=20)
         yield found
     finally:
         serving.terminate()
