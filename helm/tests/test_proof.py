@@ -214,7 +214,10 @@ def is_told(release: Release, fault: str, began: float, told: list[str]) -> None
     def sent() -> list[tuple[float, Json]]:
         return messages(release, alert, "firing")
 
-    until(lambda: firing(alert) != [] and sent() != [], lambda: (firing(), sent()), most)
+    def seen() -> object:
+        return firing(), sent(), release.kubectl("get", "pods,events")
+
+    until(lambda: firing(alert) != [] and sent() != [], seen, most)
     at, message = sent()[0]
     told.append(f"{fault}: {alert} was told after {at - began:.0f} s")
     assert at - began <= most
@@ -267,13 +270,6 @@ def test_a_task_that_fails_for_good_is_counted(release: Release, ended: dict[str
     failed = f'rate(slipway_task_duration_seconds_count{{{only}, outcome="failure"}}[1m])'
     for wanted in (f"slipway_tasks_dead{{{only}}} == 1", failed):
         until(lambda: series(wanted) != [], lambda: f"nothing for {wanted}", 120)  # noqa: B023
-
-
-@pytest.mark.parametrize("fault", TOGETHER)
-def test_a_fault_that_is_over_is_told_as_over(
-    release: Release, ended: dict[str, float], fault: str, told: list[str]
-) -> None:
-    is_over(release, fault, ended[fault], told)
 
 
 # What anybody asks of metrics, by where it is asked.
@@ -342,6 +338,14 @@ def test_what_workers_are_scaled_by_is_measured(source: Source) -> None:
     ]
     (metric,) = scaler["spec"]["metrics"]
     assert of_release(source.over_time(metric["external"]["metric"]["name"])) != []
+
+
+# Last, as what takes longest is waited for while all of the above is asked.
+@pytest.mark.parametrize("fault", TOGETHER)
+def test_a_fault_that_is_over_is_told_as_over(
+    release: Release, ended: dict[str, float], fault: str, told: list[str]
+) -> None:
+    is_over(release, fault, ended[fault], told)
 
 
 def test_a_dead_database_is_told_and_told_as_over(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -168,21 +169,28 @@ def test_a_signature_put_beside_another_image_is_refused(
 
 
 def test_a_manifest_changed_where_it_lies_is_not_pulled(registry: Registry, pushed: Image) -> None:
+    # Of its own, at each run: an engine does not ask for the manifest of a digest that it has had.
+    _, true = pushed.tag.split("@")
+    manifest = json.loads(registry.ask(f"slipway/manifests/{true}"))
+    body = json.dumps(manifest | {"annotations": {"run": secrets.token_hex(8)}}).encode()
+    registry.ask(f"slipway/manifests/{digest(body)}", body, manifest["mediaType"])
+    named = f"{pushed.repository}@{digest(body)}"
+
     def pull() -> subprocess.CompletedProcess[str]:
-        command = ["docker", "pull", "--quiet", str(pushed)]
+        command = ["docker", "pull", "--quiet", named]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    ident = pushed.tag.rpartition(":")[2]
+    ident = digest(body).partition(":")[2]
     blob = registry.folder / f"data/docker/registry/v2/blobs/sha256/{ident[:2]}/{ident}/data"
-    true = blob.read_bytes()
-    blob.write_bytes(true.replace(b'"config"', b'"Config"', 1))
+    blob.write_bytes(body.replace(b'"config"', b'"Config"', 1))
     try:
         changed = pull()
     finally:
-        blob.write_bytes(true)
+        blob.write_bytes(body)
     assert changed.returncode != 0
     assert "digest" in changed.stderr
     assert pull().returncode == 0
+    subprocess.run(["docker", "rmi", named], capture_output=True, check=True)
 
 
 @pytest.mark.needs("syft")
