@@ -25,8 +25,7 @@ valkey: {enabled: false}
 """
 UNCHANGED = "0 added, 0 changed, 0 destroyed"
 
-# Beside another release, images come late to nodes that are given two at once.
-pytestmark = [pytest.mark.needs("terraform"), pytest.mark.alone]
+pytestmark = pytest.mark.needs("terraform")
 
 
 class Terraform:
