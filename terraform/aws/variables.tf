@@ -135,10 +135,10 @@ variable "pods" {
     condition     = var.pods.min >= 1 && var.pods.max >= var.pods.min && var.pods.workers >= 1
     error_message = "pods.min and pods.workers are 1 or more, and pods.max not below pods.min."
   }
-  # A pod of the chart takes 16 connections at most (gunicorn.processes × gunicorn.threads), a worker 2. A rollout
-  # brings a quarter more, and some stay for RDS and for people.
+  # A pod of the chart takes 18 connections at most (each of 2 gunicorn.processes has 8 gunicorn.threads, and a probe),
+  # a worker 3. A rollout brings a quarter more, and some stay for RDS and for people.
   validation {
-    condition     = ceil(1.25 * (16 * var.pods.max + 2 * var.pods.workers)) + 15 <= var.database.max_connections
-    error_message = "database.max_connections is too small for pods.max: each pod takes up to 16 connections, each worker 2, a rollout a quarter more, and 15 are kept."
+    condition     = ceil(1.25 * (18 * var.pods.max + 3 * var.pods.workers)) + 15 <= var.database.max_connections
+    error_message = "database.max_connections is too small for pods.max: each pod takes up to 18 connections, each worker 3, a rollout a quarter more, and 15 are kept."
   }
 }
