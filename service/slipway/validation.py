@@ -41,6 +41,24 @@ class StrictSchema(Schema):
         """Of a row or a mapping; marshmallow looks for paths and indexes besides."""
         return obj.get(attr, default) if isinstance(obj, dict) else getattr(obj, attr, default)
 
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        """As marshmallow's, which finds out for each value of each row how it is to be read."""
+        is_list = isinstance(obj, list) and (self.many if many is None else many)
+        if not is_list or any(self._hooks.values()):
+            return super().dump(obj, many=many)
+        fields = [
+            (field.data_key or name, field.attribute or name, field._serialize)
+            for name, field in self.dump_fields.items()
+        ]
+        try:
+            return [
+                {key: written(getattr(row, name), name, row) for key, name, written in fields}
+                for row in obj
+            ]
+        except AttributeError:
+            # Mappings, fields that are no attribute, and rows without one.
+            return super().dump(obj, many=many)
+
 
 class Text(fields.String):
     """A string that every database can hold: valid UTF-8 without control characters."""
