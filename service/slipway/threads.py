@@ -10,7 +10,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from slipway.telemetry import logs
+from slipway.telemetry import logs, saturation
 
 # How long a thread waits for a connection's next request while nobody waits for a thread.
 STAY_MILLISECONDS = 10
@@ -42,3 +42,4 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Each second at least."""
         super().notify()
         logs.flush()
+        saturation.tell()

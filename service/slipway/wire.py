@@ -17,6 +17,7 @@ from gunicorn.http.parser import Parser
 
 from slipway import headers
 from slipway.problems import CONTENT_TYPE, members
+from slipway.telemetry import tracing
 
 _CONSTANT = frozenset(headers.DEFAULTS.items())
 
@@ -53,9 +54,14 @@ class Response(wsgi.Response):  # type: ignore[misc]
     _header = b""
 
     def process_headers(self, said: list[tuple[str, str]]) -> None:
-        # Gunicorn checks each anew for what no header may contain; these never change.
-        super().process_headers([line for line in said if line not in _CONSTANT])
-        self.headers += [line for line in said if line in _CONSTANT]
+        # Gunicorn checks each for what no header may have; these never change, or are hexadecimal.
+        ours: list[tuple[str, str]] = []
+        others: list[tuple[str, str]] = []
+        for line in said:
+            is_id = line[0] == tracing.HEADER and line[1].isalnum()
+            (ours if is_id or line in _CONSTANT else others).append(line)
+        super().process_headers(others)
+        self.headers += ours
 
     def send_headers(self) -> None:
         if self.headers_sent:
@@ -106,7 +112,7 @@ def refuse(socket: Any, status: int, reason: str, message: str) -> None:
         "Connection: close\r\n"
         f"Content-Type: {CONTENT_TYPE}\r\n"
         f"Content-Length: {len(body)}\r\n"
-        f"X-Trace-Id: {trace_id}\r\n"
+        f"{tracing.HEADER}: {trace_id}\r\n"
         + "".join(f"{name}: {value}\r\n" for name, value in headers.DEFAULTS.items())
         + "\r\n"
     )

@@ -9,6 +9,7 @@ import fcntl
 import os
 import struct
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Request, Response, request
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Histogram, generate_latest, multiprocess
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.registry import Collector
 
@@ -36,6 +37,8 @@ ROUTE = "slipway.route"
 TRIES = 4
 AGAIN_SECONDS = 0.02
 
+_SECONDS = "flask_http_request_duration_seconds"
+
 
 def route(request: Request) -> str:
     """The URL rule of a request."""
@@ -46,24 +49,18 @@ class _Requests:
     """Counts requests, under the names that Flask's exporters for Prometheus give.
 
     Those look series up by name at each request, and take as long as Flask itself does; here each
-    route, method and status is looked up once.
+    route, method and status is looked up once. The total follows from the durations' counts.
     """
 
     def __init__(self) -> None:
         self._seconds = Histogram(
-            "flask_http_request_duration_seconds",
+            _SECONDS,
             "Flask HTTP request duration in seconds",
             ["method", "route", "status"],
             buckets=BUCKETS,
             registry=None,
         )
-        self._total = Counter(
-            "flask_http_request_total",
-            "Total number of HTTP requests",
-            ["method", "status"],
-            registry=None,
-        )
-        self._series: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
+        self._series: dict[tuple[str, str, int], Histogram] = {}
 
     def count(self, response: Response) -> Response:
         asked = request._get_current_object()  # type: ignore[attr-defined]
@@ -73,12 +70,9 @@ class _Requests:
         method = asked.method if asked.method in METHODS else OTHER
         seen = (method, rule, response.status_code)
         if not (series := self._series.get(seen)):
-            status = str(response.status_code)
-            series = self._seconds.labels(method, rule, status), self._total.labels(method, status)
+            series = self._seconds.labels(method, rule, str(response.status_code))
             self._series[seen] = series
-        seconds, total = series
-        seconds.observe(time.perf_counter() - environ[BEGAN])
-        total.inc()
+        series.observe(time.perf_counter() - environ[BEGAN])
         return response
 
 
@@ -120,6 +114,22 @@ def _locked(how: int) -> Iterator[None]:
         yield
 
 
+def _totals(found: Iterable[Metric]) -> Iterator[Metric]:
+    """Requests by method and status alone, as many as have a duration."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for metric in found:
+        for sample in metric.samples:
+            if sample.name == f"{_SECONDS}_count":
+                counted[sample.labels["method"], sample.labels["status"]] += int(sample.value)
+    if counted:
+        total = CounterMetricFamily(
+            "flask_http_request", "Total number of HTTP requests", labels=["method", "status"]
+        )
+        for labels, number in counted.items():
+            total.add_metric(labels, number)
+        yield total
+
+
 class _Counted(Collector):
     """What all processes of this server have counted."""
 
@@ -129,7 +139,8 @@ class _Counted(Collector):
         while True:
             try:
                 with _locked(fcntl.LOCK_SH):
-                    return list(files.collect())
+                    found = list(files.collect())
+                return [*found, *_totals(found)]
             except (OSError, struct.error):
                 # The file of a process that just begins may have nothing in it yet.
                 tries -= 1

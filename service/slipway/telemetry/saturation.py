@@ -4,6 +4,7 @@ Gauges are added up over the processes of a pod; a process says what it has with
 """
 
 import time
+from collections import deque
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -16,6 +17,8 @@ from slipway.settings import Settings
 
 # Seconds.
 WAITS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# One for each request that is served: threads add to it, take from it and count it without a lock.
+_served: deque[None] = deque()
 # A clock that is so far off is another one than nginx's, seconds.
 LONGEST = 120
 
@@ -103,13 +106,18 @@ def init_app(app: Flask) -> None:
     def counted(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if settings.forwarded_hops and (waited := _waited(environ)) is not None:
             measured.queued.observe(waited)
-        measured.threads_busy.inc()
+        _served.append(None)
         try:
             return inner(environ, start_response)
         finally:
-            measured.threads_busy.dec()
+            _served.pop()
 
     app.wsgi_app = counted  # type: ignore[method-assign]
+
+
+def tell() -> None:
+    """Say how many threads are busy: now and then, as it takes longer than to count them."""
+    measures().threads_busy.set(len(_served))
 
 
 def watch_pool(engine: Any) -> None:

@@ -28,6 +28,8 @@ _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
 _HEX_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+# Who asks is told the trace's id by it.
+HEADER = "X-Trace-Id"
 _KEY = "slipway.trace"
 # Where the ids of a request's trace and span are noted for gunicorn's log.
 IDS = "slipway.ids"
@@ -53,7 +55,8 @@ def asked(environ: dict[str, Any], settings: Settings) -> Trace:
         else:
             # By nginx, where it stands in front: its log has no other one to tell.
             name = environ.get("HTTP_X_REQUEST_ID", "") if settings.forwarded_hops else ""
-            found = Trace(name if _HEX_ID.fullmatch(name) else f"{getrandbits(128):032x}")
+            is_one = name and _HEX_ID.fullmatch(name)
+            found = Trace(name if is_one else f"{getrandbits(128):032x}")
         environ[_KEY] = found
     return found
 
@@ -107,7 +110,7 @@ def init_app(app: Flask) -> None:
             # Those of its span, where it has one.
             if not (ids := environ.get(IDS)):
                 ids = environ[IDS] = asked(environ, settings).id, ""
-            return start_response(status, [*said, ("X-Trace-Id", ids[0])], *error)
+            return start_response(status, [*said, (HEADER, ids[0])], *error)
 
         return inner(environ, start)
 
