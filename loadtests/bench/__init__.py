@@ -1,6 +1,6 @@
 """How fast the kit is, beside what a team would run instead; `make bench`.
 
-Contenders, all in one run and pinned alike: servers on the first core, with four processes each;
+Contenders, all in one run and pinned alike: servers on the first core, of one process but Flask's;
 PostgreSQL, Valkey, the collector and wrk on the last. Rounds of short slices alternate between
 them, so that a disturbance meets all alike; what is told is the median, with the least and most.
 

@@ -61,7 +61,7 @@ def circumstances(result: Mapping[str, Any]) -> Iterator[str]:
     on = result["machine"]
     rounds = f"{result['rounds']} rounds of {result['seconds']} s"
     yield f"Median (least to most) of {rounds} on {on['date']}."
-    yield f"The servers on one core of {on['cpu']}, {result['processes']} processes each;"
+    yield f"The servers on one core of {on['cpu']}, {result['processes']} process each but Flask's;"
     yield f"{result['connections']} connections, {result['rows']:,} rows."
 
 

@@ -110,7 +110,7 @@ def _flask(stage: Stage) -> Iterator[Server]:
     # Elsewhere than in /app, where the service's own gunicorn.conf.py would be found.
     options = ["--network", "host", "--workdir", "/contenders"]
     options += ["--volume", f"{kit.CONTENDERS}:/contenders:ro"]
-    command = ["gunicorn", "--workers", str(kit.PROCESSES), "--bind", bind]
+    command = ["gunicorn", "--workers", "4", "--bind", bind]
     command += ["--no-control-socket", "flask_app:app"]
     with container("flask", stage.image, options, command) as name:
         until_it_answers(f"http://{bind}", "/ping", lambda: last_words(name))
