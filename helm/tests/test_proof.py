@@ -10,18 +10,19 @@ import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import promql
 import pytest
+import webhook
 import yaml
 from answers import PASSWORD, settings
 from broken import Broken
 from charts import render
 from live import (
     EVALUATION,
+    NAME,
     NEEDS,
     ROOT,
     UNLIMITED,
@@ -29,13 +30,13 @@ from live import (
     Release,
     on_spare_cluster,
     request,
-    restricted,
     run,
     until,
 )
 from test_pages import PAGES, RULES, blocks, name_of
 from traffic import traffic
-from watch import PORTS, ask, series
+from watch import PORTS, ask, exemplars, series, targets
+from webhook import messages, receive
 
 from ops import dashboards, recorded
 from ops.preview import Source
@@ -43,7 +44,8 @@ from slipway import create_app, tasks
 
 pytestmark = NEEDS
 
-NAMESPACE = "slipway-proof"
+NAMESPACE, MONITORING = "slipway-proof", "monitoring"
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 FAULTS: dict[str, Any] = yaml.safe_load((ROOT / "ops/faults.yaml").read_text())
 # All at once, but this one: it is nothing but errors to all the others.
 LAST = "database"
@@ -51,25 +53,23 @@ TOGETHER = [fault for fault in FAULTS if fault != LAST]
 # Requests, before anything is broken; and seconds, within which all of the above happens.
 ENOUGH, WATCHED = 300, 1200
 
-# Whoever is called: a line of its log for each message.
-RECEIVER = """
-import http.server
-class Receiver(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        print(body.decode().strip(), flush=True)
-        self.send_response(200)
-        self.end_headers()
-    def log_message(self, *_):
-        pass
-http.server.HTTPServer(("", 8080), Receiver).serve_forever()
+# As two pods of the service send it; argv is the collector, the namespace and the trace's id.
+SEND_SPAN = """
+import json, sys, time, urllib.request
+collector, namespace, trace = sys.argv[1:]
+def text(key, value):
+    return {"key": key, "value": {"stringValue": value}}
+end = time.time_ns()
+for pod in ("one", "other"):
+    span = {"traceId": trace, "spanId": "b7ad6b7169203331", "name": "GET /test", "kind": 2,
+            "startTimeUnixNano": str(end - 30_000_000), "endTimeUnixNano": str(end)}
+    resource = {"attributes": [text("service.name", "slipway-test"),
+                               text("k8s.namespace.name", namespace), text("k8s.pod.name", pod)]}
+    body = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}
+    request = urllib.request.Request(collector + "/v1/traces", json.dumps(body).encode(),
+                                     {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=10).read()
 """
-RECEIVER_SERVICE = {
-    "apiVersion": "v1",
-    "kind": "Service",
-    "metadata": {"name": "receiver"},
-    "spec": {"selector": {"app": "receiver"}, "ports": [{"port": 8080}]},
-}
 # A task that no try can do, as it is asked for without what it needs.
 FAIL_FOR_GOOD = f"""
 from slipway import create_app
@@ -77,26 +77,31 @@ create_app().extensions["celery"].send_task("{tasks.send_email.name}", [])
 """
 WATCHERS = f"""
 prometheus: {{scrapeInterval: 5s, evaluationInterval: 5s}}
-alertmanager: {{webhook: {{url: "http://receiver.{NAMESPACE}:8080"}}}}
+alertmanager: {{webhook: {{url: "http://{webhook.NAME}.{NAMESPACE}:{webhook.PORT}"}}}}
 """
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+def watching(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """What brings the watchers, too."""
+    watchers = tmp_path_factory.mktemp("watchers") / "values.yaml"
+    watchers.write_text(WATCHERS)
+    rig = os.environ.get("OBSERVABILITY_VALUES", "")
+    return "OBSERVABILITY=1", f"OBSERVABILITY_VALUES={rig} {watchers}"
+
+
+@pytest.fixture(scope="module")
+def release(
+    tmp_path_factory: pytest.TempPathFactory, watching: tuple[str, str]
+) -> Iterator[Release]:
     folder = tmp_path_factory.mktemp("values")
-    with on_spare_cluster(NAMESPACE, folder, "OBSERVABILITY=1") as release:
+    with on_spare_cluster(NAMESPACE, folder, *watching) as release:
         # Who signs up too often is told so: that is counted, too.
         unlimited = [one for one in UNLIMITED if one["name"] != "SIGNUP_LIMIT"]
         release.values[-1] = f"extraEnvs: {json.dumps(unlimited)}"
         release.values.append("faults: {enabled: true}")
-        watchers = folder / "watchers.yaml"
-        watchers.write_text(WATCHERS)
-        rig = os.environ.get("OBSERVABILITY_VALUES", "")
-        release.deploy("OBSERVABILITY=1", f"OBSERVABILITY_VALUES={rig} {watchers}")
-        pod = restricted("receiver", release.image(), command=["python", "-c", RECEIVER])
-        for made in (RECEIVER_SERVICE, pod):
-            release.kubectl("apply", "--filename=-", stdin=json.dumps(made))
-        release.kubectl("wait", "--for=condition=Ready", "pod/receiver", "--timeout=120s")
+        release.deploy(*watching)
+        receive(release)
         with traffic(release.token()):
             yield release
 
@@ -111,17 +116,98 @@ def firing(alert: str = ".+") -> list[Json]:
     return [one["metric"] for one in series(f"ALERTS{{{only}}}")]
 
 
-def messages(release: Release, alert: str, status: str) -> list[tuple[float, Json]]:
-    """When the webhook was sent something about an alert of the release, and what."""
-    lines = release.kubectl("logs", "receiver", "--timestamps").splitlines()
-    stamped = (line.split(" ", 1) for line in lines)
-    sent = ((datetime.fromisoformat(at).timestamp(), json.loads(body)) for at, body in stamped)
-    wanted = {"alertname": alert, "namespace": NAMESPACE}
-    return [
-        (at, message)
-        for at, message in sent
-        if message["groupLabels"] == wanted and message["status"] == status
+def test_make_deploy_brings_what_watches_the_service_and_says_where(
+    release: Release, watching: tuple[str, str]
+) -> None:
+    output = release.deploy(*watching, f"IMAGE={release.image()}")
+    assert "unchanged: revision 1 serves observability" in output
+    assert "unchanged: revision 1 serves slipway:" in output
+    for page in ("prometheus", "alertmanager", "runbooks"):
+        assert f"http://127.0.0.1:{PORTS[page]}\n" in output
+
+
+def test_every_target_is_found_and_answers(release: Release) -> None:
+    pods = {f"{NAME}-ops": release.pods("web"), f"{NAME}-worker-ops": release.pods("worker")}
+    nodes = json.loads(run("kubectl", "get", "nodes", "--output=json"))["items"]
+    alone = ("alertmanager", "collector", "kube-state-metrics", "prometheus")
+    wanted = [
+        *alone,
+        *(f"kubelet {node['metadata']['name']}" for node in nodes),
+        *(f"{job} {pod}" for job, names in pods.items() for pod in names),
     ]
+
+    def seen() -> list[str]:
+        labels = [target["labels"] for target in targets() if target["health"] == "up"]
+        names = (f"{of['job']} {of.get('pod') or of.get('node', '')}".strip() for of in labels)
+        return sorted(names)
+
+    until(
+        lambda: seen() == sorted(wanted), lambda: [(t["labels"], t["lastError"]) for t in targets()]
+    )
+    for target in targets():
+        labels = target["labels"]
+        if labels["job"] in pods:
+            assert labels["service"] == labels["job"]
+            assert labels["namespace"] == NAMESPACE
+            assert labels["node"] == release.node_of(labels["pod"])
+            assert labels["container"] == (
+                "gunicorn" if labels["job"] == f"{NAME}-ops" else "worker"
+            )
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        'kube_deployment_status_replicas_available{deployment="slipway", %s}',
+        'kube_pod_init_container_info{container="gunicorn", %s}',
+        'kube_pod_container_info{container="nginx", %s}',
+        'kube_pod_container_resource_limits{container="worker", resource="memory", %s}',
+        "kube_job_status_failed{%s}",
+        'container_cpu_usage_seconds_total{container="gunicorn", %s}',
+        'container_memory_working_set_bytes{container="worker", %s}',
+    ],
+)
+def test_kubernetes_tells_of_the_services_pods_under_their_own_names(
+    release: Release, expression: str
+) -> None:
+    query = expression % f'namespace="{release.namespace}"'
+    until(lambda: len(series(query)) > 0, lambda: f"nothing for {query}")
+
+
+def test_the_alert_that_always_fires_arrives_with_a_runbook_that_is_there(release: Release) -> None:
+    def alerts() -> list[dict[str, dict[str, str]]]:
+        found = ask("alertmanager", "/api/v2/alerts", filter='alertname="Watchdog"')
+        return list(found)
+
+    until(lambda: len(alerts()) > 0, lambda: ask("prometheus", "/api/v1/alerts"))
+    url = alerts()[0]["annotations"]["runbook_url"]
+    assert url == f"http://127.0.0.1:{PORTS['runbooks']}/Watchdog.md"
+    with urllib.request.urlopen(url, timeout=10) as page:  # noqa: S310 - it is ours
+        assert page.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert page.read().startswith(b"# Watchdog")
+
+
+def test_spans_of_all_pods_become_one_series_with_a_trace_to_look_at(release: Release) -> None:
+    began = time.time()
+    environment = release.kubectl("exec", release.pods()[0], "--container=gunicorn", "--", "env")
+    told = dict(line.split("=", 1) for line in environment.splitlines())
+    collector = told["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    release.python(SEND_SPAN, collector, release.namespace, TRACE_ID)
+    of_test = (
+        f'{{service_name="slipway-test", span_name="GET /test", namespace="{release.namespace}"}}'
+    )
+    calls = f"traces_span_metrics_calls_total{of_test}"
+    # It counts from 0, so that a rate sees the first ones.
+    until(
+        lambda: [found["value"][1] for found in series(calls)] == ["2"],
+        lambda: f"{calls}: {series(calls)}",
+    )
+    buckets = f"traces_span_metrics_duration_milliseconds_bucket{of_test}"
+    until(lambda: len(exemplars(buckets, began - 60)) > 0, lambda: f"no exemplar for {buckets}")
+    found = exemplars(buckets, began - 60)
+    assert {exemplar["labels"]["trace_id"] for exemplar in found} == {TRACE_ID}
+    log = run("kubectl", f"--namespace={MONITORING}", "logs", "deployment/observability-collector")
+    assert TRACE_ID in log
 
 
 @pytest.fixture(scope="module")
@@ -353,3 +439,20 @@ def test_a_dead_database_is_told_and_told_as_over(
 ) -> None:
     is_told(release, LAST, broken.begin(LAST), told)
     is_over(release, LAST, broken.end(LAST), told)
+
+
+def test_undeploy_says_what_it_leaves_of_the_watchers_and_purge_takes_that_too(
+    release: Release, watching: tuple[str, str]
+) -> None:
+    release.kubectl("delete", "pod,service", webhook.NAME)
+    extra = release.folder / "storage.yaml"
+    extra.write_text("prometheus: {storage: {enabled: true}}\n")
+    bring, values = watching
+    release.deploy(bring, f"{values} {extra}", f"IMAGE={release.image()}")
+    left = release.make("undeploy", bring).output
+    assert "persistentvolumeclaim/observability-prometheus\n" in left
+    output = release.make("undeploy", bring, "PURGE=1").output
+    assert f"deleted namespace {NAMESPACE}" in output
+    assert f"deleted namespace {MONITORING}" in output
+    kinds = "clusterroles,clusterrolebindings"
+    assert "observability" not in run("kubectl", "get", kinds, "--output=name")
