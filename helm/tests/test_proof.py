@@ -20,6 +20,7 @@ import yaml
 from answers import PASSWORD, settings
 from broken import Broken
 from charts import render
+from deploy import observability
 from live import (
     EVALUATION,
     NAME,
@@ -136,15 +137,18 @@ def test_every_target_is_found_and_answers(release: Release) -> None:
         *(f"{job} {pod}" for job, names in pods.items() for pod in names),
     ]
 
+    def ours() -> list[Json]:
+        """Another test may have a release beside."""
+        spaces = {NAMESPACE, MONITORING}
+        return [one for one in targets() if one["labels"].get("namespace", NAMESPACE) in spaces]
+
     def seen() -> list[str]:
-        labels = [target["labels"] for target in targets() if target["health"] == "up"]
+        labels = [target["labels"] for target in ours() if target["health"] == "up"]
         names = (f"{of['job']} {of.get('pod') or of.get('node', '')}".strip() for of in labels)
         return sorted(names)
 
-    until(
-        lambda: seen() == sorted(wanted), lambda: [(t["labels"], t["lastError"]) for t in targets()]
-    )
-    for target in targets():
+    until(lambda: seen() == sorted(wanted), lambda: [(t["labels"], t["lastError"]) for t in ours()])
+    for target in ours():
         labels = target["labels"]
         if labels["job"] in pods:
             assert labels["service"] == labels["job"]
@@ -449,6 +453,8 @@ def test_undeploy_says_what_it_leaves_of_the_watchers_and_purge_takes_that_too(
     extra.write_text("prometheus: {storage: {enabled: true}}\n")
     bring, values = watching
     release.deploy(bring, f"{values} {extra}", f"IMAGE={release.image()}")
+    # As long as there are others, their watchers stay.
+    until(lambda: observability.watched() == [NAMESPACE], observability.watched, 600)
     left = release.make("undeploy", bring).output
     assert "persistentvolumeclaim/observability-prometheus\n" in left
     output = release.make("undeploy", bring, "PURGE=1").output
