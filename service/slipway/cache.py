@@ -30,7 +30,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 # Who comes while an answer is being made waits for it so long, then makes it too, seconds.
 WAIT_SECONDS = 5
-POLL_SECONDS = 0.02
+# When it looks first, and how seldom at last: many who look take the processor from who makes it.
+POLL_SECONDS, LONGEST_POLL_SECONDS = 0.02, 0.25
 # When somebody who makes an answer must have died over it, seconds.
 MAKING_SECONDS = 10
 HEADERS = ("Content-Type", "Link", "ETag", "Cache-Control")
@@ -200,14 +201,15 @@ def _found(topic: str, asked: str) -> tuple[str | None, Response | None]:
     """
     if topic in _owed and not forget(topic):
         return None, None
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline, pause = time.monotonic() + WAIT_SECONDS, POLL_SECONDS
     while looked := _ask(_look, topic, asked):
         key, answer, is_ours = looked
         if answer:
             return key, Response(answer["body"], headers=answer["headers"])
         if is_ours or time.monotonic() > deadline:
             return key, None
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_POLL_SECONDS)
     return None, None
 
 
@@ -220,10 +222,11 @@ def _made(key: str, seconds: int, make: Callable[[], Response]) -> Response:
             answer = {"body": response.get_data(as_text=True), "headers": headers}
         return response
     finally:
+        # Whoever waits for it must not miss it because another question was silent meanwhile.
         if answer:
-            _ask(cache.set, key, answer, timeout=seconds)
+            _ask(cache.set, key, answer, timeout=seconds, insist=True)
         else:
-            _ask(cache.delete, key)
+            _ask(cache.delete, key, insist=True)
 
 
 def init_app(app: Flask) -> None:

@@ -308,6 +308,24 @@ def test_without_valkey_every_answer_is_made(database_url: str, away: str) -> No
         assert view.calls == 2
 
 
+@pytest.mark.needs("engine")
+def test_a_silence_while_an_answer_is_made_does_not_lose_it(
+    database_url: str, shared_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "WAIT_SECONDS", 0.1)
+    app = create_app(settings(database_url=database_url, redis_url=spare(shared_valkey)))
+    view, valkey = count(app), app.extensions["valkey"]
+
+    def silent() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as nobody, suppress(AwayError):
+            other = Valkey(f"redis://127.0.0.1:{nobody.getsockname()[1]}")
+            valkey.ask(other.client.ping)
+
+    view.before = silent
+    client = app.test_client()
+    assert [client.get("/counted").text for _ in range(2)] == ["answer 1 to "] * 2
+
+
 def test_a_silent_valkey_is_left_alone_for_a_while() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         valkey = Valkey(f"redis://127.0.0.1:{silent.getsockname()[1]}")
