@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from flask import current_app, request
 from flask_smorest import abort
@@ -124,5 +124,5 @@ def paginate(
     if more:
         cursor = encode(sort, [getattr(items[-1], column.key) for column in columns])
         arguments: dict[str, Any] = {**request.args.to_dict(), "cursor": cursor}
-        link = f"{request.script_root}{request.path}?{urlencode(arguments)}"
+        link = f"{quote(request.script_root + request.path)}?{urlencode(arguments)}"
     return Page(items, link)

@@ -65,3 +65,9 @@ def test_every_page_is_a_seek_in_an_index(filled: Flask) -> None:
             else:
                 assert found.startswith("SEARCH users USING "), where
                 assert "TEMP B-TREE" not in found, where
+
+
+def test_the_path_of_the_next_page_is_one_whatever_it_is_served_under(filled: Flask) -> None:
+    with filled.test_request_context("/api/users?limit=1", base_url="http://localhost/büro"):
+        page = paginate(select(User), {"sort": "id", "limit": 1}, ORDERS)
+    assert str(page.next).startswith("/b%C3%BCro/api/users?limit=1&cursor=")
