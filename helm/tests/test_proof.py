@@ -45,7 +45,7 @@ from slipway import create_app, tasks
 
 pytestmark = NEEDS
 
-NAMESPACE, MONITORING = "slipway-proof", "monitoring"
+NAMESPACE = "slipway-proof"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 FAULTS: dict[str, Any] = yaml.safe_load((ROOT / "ops/faults.yaml").read_text())
 # All at once, but this one: it is nothing but errors to all the others.
@@ -139,7 +139,7 @@ def test_every_target_is_found_and_answers(release: Release) -> None:
 
     def ours() -> list[Json]:
         """Another test may have a release beside."""
-        spaces = {NAMESPACE, MONITORING}
+        spaces = {NAMESPACE, observability.NAMESPACE}
         return [one for one in targets() if one["labels"].get("namespace", NAMESPACE) in spaces]
 
     def seen() -> list[str]:
@@ -210,7 +210,12 @@ def test_spans_of_all_pods_become_one_series_with_a_trace_to_look_at(release: Re
     until(lambda: len(exemplars(buckets, began - 60)) > 0, lambda: f"no exemplar for {buckets}")
     found = exemplars(buckets, began - 60)
     assert {exemplar["labels"]["trace_id"] for exemplar in found} == {TRACE_ID}
-    log = run("kubectl", f"--namespace={MONITORING}", "logs", "deployment/observability-collector")
+    log = run(
+        "kubectl",
+        f"--namespace={observability.NAMESPACE}",
+        "logs",
+        "deployment/observability-collector",
+    )
     assert TRACE_ID in log
 
 
@@ -459,6 +464,6 @@ def test_undeploy_says_what_it_leaves_of_the_watchers_and_purge_takes_that_too(
     assert "persistentvolumeclaim/observability-prometheus\n" in left
     output = release.make("undeploy", bring, "PURGE=1").output
     assert f"deleted namespace {NAMESPACE}" in output
-    assert f"deleted namespace {MONITORING}" in output
+    assert f"deleted namespace {observability.NAMESPACE}" in output
     kinds = "clusterroles,clusterrolebindings"
     assert "observability" not in run("kubectl", "get", kinds, "--output=name")

@@ -17,10 +17,10 @@ from slipway.settings import Settings
 
 # Seconds.
 WAITS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-# One for each request that is served: threads add to it, take from it and count it without a lock.
-_served: deque[None] = deque()
 # A clock that is so far off is another one than nginx's, seconds.
 LONGEST = 120
+# One for each request that is served: threads add to it, take from it and count it without a lock.
+_served: deque[None] = deque()
 
 CACHE = Counter(
     "slipway_cache_requests",
